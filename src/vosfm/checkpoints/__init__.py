@@ -1,0 +1,6 @@
+"""Weights and states on disk: official key names to ours, and streams to resume."""
+
+from vosfm.checkpoints.official import load_official
+from vosfm.checkpoints.state import load_state, save_state
+
+__all__ = ["load_official", "load_state", "save_state"]

@@ -1,0 +1,128 @@
+"""Key names of the released AOT."""
+
+from __future__ import annotations
+
+import re
+
+from torch import Tensor
+
+_UNUSED = ("LSTT.mask_token",)  # a parameter of the released module that nothing reads
+
+_PARTS: tuple[tuple[str, str], ...] = (
+    (r"encoder_projector\.(.*)", r"encoder.project.\1"),
+    (r"patch_wise_id_bank\.(.*)", r"mask_encoder.embed.\1"),
+    (r"LSTT\.decoder_norms\.(.*)", r"memory.reader.norms.\1"),
+    (r"decoder\.conv_in\.(.*)", r"decoder.enter.\1"),
+    (r"decoder\.conv_(16|8|4)x\.(.*)", r"decoder.refine\1.\2"),
+    (r"decoder\.adapter_(16|8|4)x\.(.*)", r"decoder.skip\1.\2"),
+    (r"decoder\.conv_out\.(.*)", r"decoder.exit.\1"),
+)
+
+_BLOCK: tuple[tuple[str, str], ...] = (
+    (r"norm1\.(.*)", r"norm_self.\1"),
+    (r"norm2\.(.*)", r"norm_match.\1"),
+    (r"norm3\.(.*)", r"norm_feed.\1"),
+    (r"self_attn\.linear_Q\.(.*)", r"self_attention.to_query.\1"),
+    (r"self_attn\.linear_K\.(.*)", r"self_attention.to_key.\1"),
+    (r"self_attn\.linear_V\.(.*)", r"self_attention.to_value.\1"),
+    (r"self_attn\.projection\.(.*)", r"self_attention.project.\1"),
+    (r"linear_Q\.(.*)", r"to_key.\1"),
+    (r"linear_V\.(.*)", r"to_value.\1"),
+    (r"(long|short)_term_attn\.projection\.(.*)", r"\1_term.project.\2"),
+    (r"short_term_attn\.relative_emb_k\.weight", r"short_term.relative_key"),
+    (r"short_term_attn\.relative_emb_k\.bias", r"short_term.relative_bias"),
+    (r"short_term_attn\.relative_emb_v", r"short_term.relative_value"),
+    (r"linear1\.(.*)", r"feed_forward.expand.\1"),
+    (r"activation\.gn\.(.*)", r"feed_forward.norm.\1"),
+    (r"activation\.conv\.(.*)", r"feed_forward.mix.\1"),
+    (r"linear2\.(.*)", r"feed_forward.contract.\1"),
+)
+
+_MOBILENET_STAGES = (1, 2, 3, 4, 3, 3, 1)  # inverted residuals per stage, MobileNetV2 Table 2
+
+
+def recognises(state: dict[str, Tensor]) -> bool:
+    """Whether these are keys of the released AOT."""
+    return any(key.startswith(("LSTT.", "patch_wise_id_bank.")) for key in state)
+
+
+def translate(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Rename the keys of a released AOT.
+
+    Args:
+        state: official key -> tensor.
+
+    Returns:
+        Our key -> tensor, and the official keys that have no counterpart.
+    """
+    translated: dict[str, Tensor] = {}
+    left_over: list[str] = []
+    for key, value in state.items():
+        if key in _UNUSED:
+            continue
+        ours = _rename(key)
+        if ours is None:
+            left_over.append(key)
+            continue
+        ours = ours.replace(".gn.", ".norm.")
+        if key.endswith(("relative_emb_k.weight", "relative_emb_k.bias", "relative_emb_v")):
+            value = _by_head(key, value, state)
+        translated[ours] = value
+    return translated, left_over
+
+
+def rename_mobilenet(key: str) -> str | None:
+    """The timm name of a MobileNetV2 key as torchvision and the released AOT spell it."""
+    found = re.fullmatch(r"features\.(\d+)\.(.*)", key)
+    if found is None:
+        return None
+    index, rest = int(found[1]), found[2]
+    if index in (0, 18):
+        name = {0: ("conv_stem", "bn1"), 18: ("conv_head", "bn2")}[index]
+        return re.sub(r"^([01])\.", lambda m: f"{name[int(m[1])]}.", rest)
+    stage, first = 0, 1
+    while index >= first + _MOBILENET_STAGES[stage]:
+        first += _MOBILENET_STAGES[stage]
+        stage += 1
+    if stage == 0:
+        inner = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
+    else:
+        inner = {
+            "0.0": "conv_pw",
+            "0.1": "bn1",
+            "1.0": "conv_dw",
+            "1.1": "bn2",
+            "2": "conv_pwl",
+            "3": "bn3",
+        }
+    found = re.fullmatch(r"conv\.(\d(?:\.\d)?)\.(\w+)", rest)
+    if found is None or found[1] not in inner:
+        return None
+    return f"blocks.{stage}.{index - first}.{inner[found[1]]}.{found[2]}"
+
+
+def _rename(key: str) -> str | None:
+    for pattern, ours in _PARTS:
+        if re.fullmatch(pattern, key):
+            return re.sub(pattern, ours, key)
+    if key.startswith("encoder."):
+        inner = rename_mobilenet(key.removeprefix("encoder."))
+        return None if inner is None else f"encoder.backbone.{inner}"
+    layer = re.fullmatch(r"LSTT\.layers\.(\d+)\.(.*)", key)
+    if layer is None:
+        return None
+    for pattern, ours in _BLOCK:
+        if re.fullmatch(pattern, layer[2]):
+            return f"memory.reader.blocks.{layer[1]}.{re.sub(pattern, ours, layer[2])}"
+    return None
+
+
+def _by_head(key: str, value: Tensor, state: dict[str, Tensor]) -> Tensor:
+    """Relative embeddings as (heads, window, depth); the official ones are convolutions."""
+    if key.endswith("relative_emb_v"):  # (heads, depth, window)
+        return value.transpose(1, 2).contiguous()
+    prefix = key.rpartition("relative_emb_k.")[0]
+    heads = state[f"{prefix}relative_emb_v"].shape[0]
+    if key.endswith("bias"):  # (heads * window,)
+        return value.unflatten(0, (heads, -1))
+    return value.flatten(1).unflatten(0, (heads, -1))

@@ -1,0 +1,98 @@
+"""A stream's state as one safetensors file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vosfm.errors import InputError
+from vosfm.types import Contents, Objects, State
+
+_FORMAT = "vosfm.state/1"
+
+
+def save_state(state: State, path: str | Path) -> None:
+    """Write a state; the file appears whole or not at all.
+
+    Args:
+        state: of a stream, on any device.
+        path: of the file.
+    """
+    objects = state.objects
+    tensors = {
+        f"objects.{name}": getattr(objects, name) for name in ("ids", "alive", "slot", "born")
+    }
+    for name, contents in state.banks.items():
+        tensors[f"banks.{name}.time"] = contents.time
+        if contents.valid is not None:
+            tensors[f"banks.{name}.valid"] = contents.valid
+        for leaf, value in contents.rows.items():
+            tensors[f"banks.{name}.rows.{leaf}"] = value
+    header = {
+        "size": state.size,
+        "time": state.time,
+        "seed": state.seed,
+        "exclusive": objects.exclusive,
+        "identities": objects.identities,
+        "banks": sorted(state.banks),
+    }
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    # Banks may share memory after a first frame, which the format does not allow.
+    apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(apart, partial, {"format": _FORMAT, "state": json.dumps(header)})
+    os.replace(partial, path)
+
+
+def load_state(path: str | Path, device: torch.device | str = "cpu") -> State:
+    """Read a state that `save_state` wrote.
+
+    Args:
+        path: of the file.
+        device: for the banks; bookkeeping stays on the CPU.
+
+    Returns:
+        The state, bit by bit as it was saved.
+
+    Raises:
+        InputError: if there is no such file or it holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: give one that Tracker.save wrote")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise InputError(f"{path}: not a stream state: give one that Tracker.save wrote")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{path}: damaged ({error}): save the stream again") from None
+    header = json.loads(metadata["state"])
+    objects = Objects(
+        tensors["objects.ids"],
+        tensors["objects.alive"],
+        tensors["objects.slot"],
+        tensors["objects.born"],
+        header["exclusive"],
+        header["identities"],
+    )
+    banks = {name: _contents(tensors, name, device) for name in header["banks"]}
+    height, width = header["size"]
+    return State((height, width), header["time"], objects, banks, header["seed"])
+
+
+def _contents(tensors: dict[str, Tensor], name: str, device: torch.device | str) -> Contents:
+    prefix = f"banks.{name}.rows."
+    rows = {
+        key.removeprefix(prefix): value.to(device)
+        for key, value in tensors.items()
+        if key.startswith(prefix)
+    }
+    return Contents(rows, tensors[f"banks.{name}.time"], tensors.get(f"banks.{name}.valid"))

@@ -1,0 +1,108 @@
+"""Any timm backbone as an encoder."""
+
+from __future__ import annotations
+
+import timm
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vosfm.encoders.encoder import Encoder
+from vosfm.errors import InputError
+from vosfm.ops.resizing import fit
+from vosfm.types import Geometry, Size
+
+
+class TimmPyramid(Encoder):
+    """A timm backbone, kept at a finest stride, with a 1x1 projection of its deepest map.
+
+    Args:
+        name: of the timm model.
+        width: channels of the embedding.
+        strides: of the pyramid's levels; of several stages with one stride, the first is taken.
+        stride: of the embedding; later stages are dilated instead of strided.
+        align_corners: frames are resized to sides of 16k+1 (True) or 16k (False).
+        long_edge: larger frames are shrunk to this; None for no limit.
+        frozen_stages: how many of the first stages do not train. The stem counts to the first.
+        frozen_norm: keep the statistics and the affine part of batch normalisation fixed, as
+            fits pre-trained weights; training from scratch needs False.
+        pretrained: load timm's ImageNet weights.
+
+    Raises:
+        InputError: if timm has no such model, or it has no stage of one of the strides.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        width: int = 256,
+        strides: tuple[int, ...] = (4, 8, 16),
+        stride: int = 16,
+        align_corners: bool = True,
+        long_edge: int | None = 1040,
+        frozen_stages: int = 0,
+        frozen_norm: bool = False,
+        pretrained: bool = False,
+    ) -> None:
+        if not timm.is_model(name):
+            raise InputError(f"timm has no model {name!r}: see timm.list_models()")
+        backbone = timm.create_model(
+            name, pretrained=pretrained, num_classes=0, global_pool="", output_stride=stride
+        )
+        settings = backbone.pretrained_cfg
+        super().__init__(settings["mean"], settings["std"])
+        levels = [info["reduction"] for info in backbone.feature_info]
+        missing = [s for s in strides if s not in levels]
+        if missing:
+            raise InputError(f"{name} has stages of strides {levels}, none of stride {missing[0]}")
+        self._indices = [levels.index(s) for s in strides]
+        self.backbone = backbone
+        self.strides = tuple(strides)
+        self.stride = stride
+        self.width = width
+        self.channels = {
+            s: backbone.feature_info[i]["num_chs"]
+            for s, i in zip(strides, self._indices, strict=True)
+        }
+        self.project = nn.Conv2d(backbone.num_features, width, 1)
+        nn.init.xavier_uniform_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        self.align_corners = align_corners
+        self.long_edge = long_edge
+        self.frozen_norm = frozen_norm
+        self._freeze(frozen_stages)
+
+    def geometry(self, source: Size) -> Geometry:
+        return fit(source, self.stride, self.align_corners, self.long_edge)
+
+    def prepare(self, images: Tensor, geometry: Geometry) -> Tensor:
+        if geometry.prepared != geometry.source:
+            images = F.interpolate(images, size=geometry.prepared, mode="bicubic")
+        return (images - self.mean) / self.std
+
+    def extract(self, image: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        final, levels = self.backbone.forward_intermediates(image, indices=self._indices)
+        return dict(zip(self.strides, levels, strict=True)), self.project(final)
+
+    def train(self, mode: bool = True) -> TimmPyramid:
+        """Switch between training and evaluation; frozen normalisation stays in evaluation."""
+        super().train(mode)
+        if self.frozen_norm:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def _freeze(self, stages: int) -> None:
+        last = self.backbone.feature_info[stages - 1]["module"] if stages else ""
+        reached = False
+        for name, module in self.backbone.named_modules():
+            inside = name == last or name.startswith(f"{last}.")
+            if not stages or (reached and not inside):
+                break
+            reached |= inside
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
+        if self.frozen_norm:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.requires_grad_(False)

@@ -1,0 +1,53 @@
+"""The identification mechanism: all objects of a group in one map."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from vosfm.mask_encoders.mask_encoder import MaskEncoder
+from vosfm.ops.masks import harden, to_identities
+from vosfm.types import Encoding, Features, Objects
+
+
+class IdentityBank(MaskEncoder):
+    """A learned vector for each of n identities, laid down wherever the object with it is.
+
+    The mask is a one-hot map over background and n identities; a strided convolution turns each
+    patch of it into the sum of its pixels' identity vectors. More than n objects take further
+    groups, each a row of its own.
+
+    Args:
+        width: channels of the encoding.
+        identities: n, objects per group.
+        stride: of the encoding.
+        align_corners: sides are 16k+1 (kernel stride + 1) or 16k (kernel stride).
+        gain: of the orthogonal initialisation; None for the paper's kernel^-2, which starts with
+            identities so faint that short trainings never see them.
+
+    Source: AOT, section 4.1 (identification mechanism).
+    """
+
+    identities: int
+
+    def __init__(
+        self,
+        width: int = 256,
+        identities: int = 10,
+        stride: int = 16,
+        align_corners: bool = True,
+        gain: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.identities = identities
+        kernel = stride + int(align_corners)
+        self.embed = nn.Conv2d(
+            identities + 1, width, kernel, stride, padding=stride // 2 if align_corners else 0
+        )
+        nn.init.orthogonal_(self.embed.weight, gain=kernel**-2 if gain is None else gain)
+
+    def forward(
+        self, features: Features, masks: Tensor, objects: Objects, void: Tensor | None = None
+    ) -> Encoding:
+        onehot = to_identities(harden(masks, objects), objects, void)
+        maps = self.embed(onehot.flatten(0, 1).to(self.embed.weight.dtype))
+        return Encoding(maps.unflatten(0, onehot.shape[:2]))

@@ -1,0 +1,158 @@
+"""Banks: what of the past is kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from vosfm.types import Contents, Entry, When
+
+
+def append(contents: Contents, entry: Entry, time: int) -> Contents:
+    """Add an entry behind the newest.
+
+    Rows that the entry has and the contents lack (objects that joined) get invalid older entries.
+    """
+    batch, rows = next(iter(entry.rows.values())).shape[:2]
+    newest = torch.full((batch, rows, 1), time, dtype=torch.int64)
+    if not contents.count:
+        return Contents({name: leaf.unsqueeze(2) for name, leaf in entry.rows.items()}, newest)
+    contents = widen(contents, rows)
+    valid = contents.valid
+    if valid is not None:
+        valid = torch.cat((valid, valid.new_ones(batch, rows, 1)), 2)
+    leaves = {
+        name: torch.cat((leaf, entry.rows[name].unsqueeze(2)), 2)
+        for name, leaf in contents.rows.items()
+    }
+    return Contents(leaves, torch.cat((contents.time, newest), 2), valid)
+
+
+def widen(contents: Contents, rows: int) -> Contents:
+    """Add rows without any valid entry until there are so many."""
+    batch, present, count = contents.time.shape
+    if not count or present >= rows:
+        return contents
+    valid = contents.valid
+    if valid is None:
+        valid = torch.ones(batch, present, count, dtype=torch.bool)
+    more = rows - present
+
+    def grown(leaf: Tensor) -> Tensor:
+        return torch.cat((leaf, leaf.new_zeros(batch, more, *leaf.shape[2:])), 1)
+
+    return Contents(
+        {name: grown(leaf) for name, leaf in contents.rows.items()},
+        grown(contents.time),
+        grown(valid),
+    )
+
+
+def select_rows(contents: Contents, rows: list[int]) -> Contents:
+    """Keep these rows, in this order."""
+    if not contents.count or rows == list(range(contents.time.shape[1])):
+        return contents
+    return Contents(
+        {name: leaf[:, rows] for name, leaf in contents.rows.items()},
+        contents.time[:, rows],
+        None if contents.valid is None else contents.valid[:, rows],
+    )
+
+
+def select_entries(contents: Contents, entries: list[int]) -> Contents:
+    """Keep these entries, in this order."""
+    return replace(
+        contents,
+        rows={name: leaf[:, :, entries] for name, leaf in contents.rows.items()},
+        time=contents.time[:, :, entries],
+        valid=None if contents.valid is None else contents.valid[:, :, entries],
+    )
+
+
+class Bank(nn.Module, ABC):
+    """A rule for what is kept. What it keeps lies in `Contents`, outside of it."""
+
+    @abstractmethod
+    def write(self, contents: Contents, entry: Entry, when: When) -> tuple[Contents, Entry | None]:
+        """Offer an entry.
+
+        Args:
+            contents: what the bank holds so far.
+            entry: of the frame that was just committed.
+            when: the circumstances.
+
+        Returns:
+            The new contents, and the entry that had to leave for it, if any.
+        """
+
+
+class Reference(Bank):
+    """The frames whose masks were given.
+
+    Args:
+        capacity: how many of them are kept, in entries; the first always stays, then the newest.
+            None keeps all: as many as there are prompted frames.
+
+    Raises:
+        ValueError: if the capacity is less than 1.
+
+    Source: AOT, section 4.2 (the reference frame of the long-term memory).
+    """
+
+    def __init__(self, capacity: int | None = None) -> None:
+        super().__init__()
+        if capacity is not None and capacity < 1:
+            raise ValueError(f"capacity must be at least 1 or None, not {capacity}")
+        self.capacity = capacity
+
+    def write(self, contents: Contents, entry: Entry, when: When) -> tuple[Contents, Entry | None]:
+        if not when.given:
+            return contents, None
+        contents = append(contents, entry, when.time)
+        if self.capacity is None or contents.count <= self.capacity:
+            return contents, None
+        oldest = 1 if self.capacity > 1 else 0
+        leaving = Entry({name: leaf[:, :, oldest] for name, leaf in contents.rows.items()})
+        kept = [m for m in range(contents.count) if m != oldest]
+        return select_entries(contents, kept), leaving
+
+
+class Temporal(Bank):
+    """Every r-th frame, and those whose masks were given.
+
+    Args:
+        interval: r, frames between two entries.
+
+    Raises:
+        ValueError: if the interval is less than 1.
+
+    Source: AOT, section 4.2 (the long-term memory of AOT-L; r is 2 in training, 5 in test).
+    """
+
+    def __init__(self, interval: int) -> None:
+        super().__init__()
+        if interval < 1:
+            raise ValueError(f"interval must be at least 1, not {interval}")
+        self.interval = interval
+
+    def write(self, contents: Contents, entry: Entry, when: When) -> tuple[Contents, Entry | None]:
+        due = not contents.count or when.time - int(contents.time.max()) >= self.interval
+        if not (when.given or due):
+            return contents, None
+        return append(contents, entry, when.time), None
+
+
+class Local(Bank):
+    """The newest frame.
+
+    Source: AOT, section 4.2 (short-term memory).
+    """
+
+    def write(self, contents: Contents, entry: Entry, when: When) -> tuple[Contents, Entry | None]:
+        leaving = None
+        if contents.count:
+            leaving = Entry({name: leaf[:, :, -1] for name, leaf in contents.rows.items()})
+        return append(Contents(), entry, when.time), leaving

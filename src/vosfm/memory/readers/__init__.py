@@ -1,0 +1,6 @@
+"""How the past is looked at."""
+
+from vosfm.memory.readers.lstt import LSTT
+from vosfm.memory.readers.reader import Reader
+
+__all__ = ["LSTT", "Reader"]

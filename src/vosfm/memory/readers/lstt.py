@@ -1,0 +1,291 @@
+"""The long short-term transformer: matching and propagation, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vosfm.memory.readers.reader import Reader
+from vosfm.ops.attention import local_attention, merge_heads, sine_positions, split_heads
+from vosfm.types import Contents, Encoding, Entry, Features, Readout, Size
+
+
+class LSTT(Reader):
+    """A stack of blocks that attend to the frame itself, to kept frames, and to the last one.
+
+    Each layer keeps keys and values of its own. A frame whose masks are given is its own memory in
+    every layer.
+
+    Args:
+        width: channels of the tokens.
+        layers: number of blocks; each gives a map to the decoder.
+        heads: of every attention.
+        hidden: channels inside the feed-forward part.
+        radius: of the short-term attention window, in tokens.
+        drop_path: probability of skipping a residual branch in training, per sample.
+        long: banks that the long-term attention sees, all tokens of all entries.
+        short: bank that the short-term attention sees, its newest entry.
+
+    Source: AOT, section 4.2 (Long Short-Term Transformer).
+    """
+
+    def __init__(
+        self,
+        width: int = 256,
+        layers: int = 3,
+        heads: int = 8,
+        hidden: int = 1024,
+        radius: int = 7,
+        drop_path: float = 0.1,
+        long: tuple[str, ...] = ("reference",),
+        short: str = "local",
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.long = tuple(long)
+        self.short = short
+        self.reads = (*self.long, short)
+        self.widths = (width,) * layers
+        self.blocks = nn.ModuleList(
+            LSTTBlock(width, heads, hidden, radius, drop_path) for _ in range(layers)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+
+    def read(
+        self,
+        features: Features,
+        views: Mapping[str, Contents],
+        encoding: Encoding | None = None,
+    ) -> Readout:
+        embedding = features.embedding
+        size = (embedding.shape[-2], embedding.shape[-1])
+        tokens = embedding.flatten(2).transpose(1, 2).unsqueeze(1)  # (B, 1, N, C)
+        positions = sine_positions(size, self.width, tokens.device, tokens.dtype)
+        identity = None if encoding is None else _tokens(encoding.maps)
+        maps: list[Tensor] = []
+        carry: dict[str, Tensor] = {}
+        for index, (block, norm) in enumerate(zip(self.blocks, self.norms, strict=True)):
+            long, mask = self._long(views, index) if identity is None else (None, None)
+            short = self._short(views, index) if identity is None else None
+            tokens, key, matched = block(tokens, positions, size, identity, long, mask, short)
+            carry[f"key{index}"], carry[f"matched{index}"] = key, matched
+            maps.append(norm(tokens).transpose(2, 3).unflatten(3, size))
+        return Readout(tuple(maps), carry)
+
+    def entry(self, features: Features, readout: Readout, encoding: Encoding) -> Entry:
+        identity = _tokens(encoding.maps)
+        rows: dict[str, Tensor] = {}
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, LSTTBlock)
+            key, matched = readout.carry[f"key{index}"], readout.carry[f"matched{index}"]
+            value = block.to_value(matched + identity)
+            rows[f"key{index}"] = key.expand_as(value)
+            rows[f"value{index}"] = value
+        return Entry(rows)
+
+    def _long(
+        self, views: Mapping[str, Contents], layer: int
+    ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+        """Keys and values (B, R, M*N, C) of all kept frames, and which of them a row may see."""
+        held = [views[name] for name in self.long if views[name].count]
+        key = torch.cat([c.rows[f"key{layer}"].flatten(2, 3) for c in held], 2)
+        value = torch.cat([c.rows[f"value{layer}"].flatten(2, 3) for c in held], 2)
+        if all(c.valid is None for c in held):
+            return (key, value), None
+        valid = torch.cat(
+            [
+                torch.ones_like(c.time, dtype=torch.bool) if c.valid is None else c.valid
+                for c in held
+            ],
+            2,
+        )
+        per_frame = key.shape[2] // valid.shape[2]
+        return (key, value), valid.to(key.device).repeat_interleave(per_frame, 2)
+
+    def _short(self, views: Mapping[str, Contents], layer: int) -> tuple[Tensor, Tensor]:
+        newest = views[self.short].rows
+        return newest[f"key{layer}"][:, :, -1], newest[f"value{layer}"][:, :, -1]
+
+
+def _tokens(maps: Tensor) -> Tensor:
+    """(B, R, C, h, w) -> (B, R, N, C)."""
+    return maps.flatten(3).transpose(2, 3)
+
+
+class LSTTBlock(nn.Module):
+    """Self-attention, long- and short-term attention side by side, feed-forward.
+
+    Keys double as queries, without positions: what looks alike is matched wherever it is. The
+    identity is added to the values alone, so that keys can be shared by all objects.
+
+    Source: AOT, Figure 3c and Eq. 4-6.
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int, radius: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm_self = nn.LayerNorm(width)
+        self.self_attention = SelfAttention(width, heads)
+        self.norm_match = nn.LayerNorm(width)
+        self.to_key = nn.Linear(width, width)
+        self.to_value = nn.Linear(width, width)
+        self.long_term = LongTermAttention(width, heads)
+        self.short_term = ShortTermAttention(width, heads, radius)
+        self.norm_feed = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, hidden)
+        self.drop_path = DropPath(drop_path)
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+        nn.init.zeros_(self.short_term.relative_value)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        size: Size,
+        identity: Tensor | None,
+        long: tuple[Tensor, Tensor] | None,
+        long_mask: Tensor | None,
+        short: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Advance the tokens by one layer.
+
+        Args:
+            tokens: (B, r, N, C); r is 1 as long as all rows look the same, else R.
+            positions: (N, C).
+            size: (h, w).
+            identity: (B, R, N, C), of given masks; the frame is then its own memory.
+            long: keys and values, (B, R, M*N, C) each.
+            long_mask: (B, R, M*N) bool, False where a row must not look; None where it may.
+            short: keys and values of the last frame, (B, R, N, C) each.
+
+        Returns:
+            New tokens (B, R, N, C), keys (B, r, N, C), and what values are made of (B, r, N, C).
+        """
+        tokens = tokens + self.drop_path(self.self_attention(self.norm_self(tokens), positions))
+        matched = self.norm_match(tokens)
+        key = self.to_key(matched)
+        if identity is not None:
+            value = self.to_value(matched + identity)
+            own = key.expand_as(value), value
+            long, short = own, own
+        assert long is not None
+        assert short is not None
+        tokens = tokens + (
+            self.long_term(key, *long, long_mask) + self.short_term(key, *short, size)
+        )
+        tokens = tokens + self.drop_path(self.feed_forward(self.norm_feed(tokens), size))
+        return tokens, key, matched
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of a frame to itself; positions enter queries and keys."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_query = nn.Linear(width, width)
+        self.to_key = nn.Linear(width, width)
+        self.to_value = nn.Linear(width, width)
+        self.project = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        placed = tokens + positions
+        query = split_heads(self.to_query(placed), self.heads)
+        key = split_heads(self.to_key(placed), self.heads)
+        value = split_heads(self.to_value(tokens), self.heads)
+        return self.project(merge_heads(_attend(query, key, value)))
+
+
+class LongTermAttention(nn.Module):
+    """Multi-head attention to all tokens of the kept frames."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.project = nn.Linear(width, width)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        rows = value.shape[1]
+        query = split_heads(query.expand(-1, rows, -1, -1), self.heads)
+        allowed = None if mask is None else mask[:, :, None, None, :]
+        read = _attend(query, split_heads(key, self.heads), split_heads(value, self.heads), allowed)
+        return self.project(merge_heads(read))
+
+
+class ShortTermAttention(nn.Module):
+    """Multi-head attention to a window of the last frame, with learned relative positions."""
+
+    def __init__(self, width: int, heads: int, radius: int) -> None:
+        super().__init__()
+        window = (2 * radius + 1) ** 2
+        self.heads = heads
+        self.radius = radius
+        self.relative_key = nn.Parameter(torch.empty(heads, window, width // heads))
+        self.relative_bias = nn.Parameter(torch.zeros(heads, window))
+        self.relative_value = nn.Parameter(torch.empty(heads, window, width // heads))
+        self.project = nn.Linear(width, width)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, size: Size) -> Tensor:
+        batch, rows = value.shape[:2]
+        query = split_heads(query, self.heads)
+        # The released code adds the relative logits of the unscaled query.
+        bias = query @ self.relative_key.transpose(1, 2) + self.relative_bias[:, None]
+        query = query * query.shape[-1] ** -0.5
+        read = local_attention(
+            query.expand(-1, rows, -1, -1, -1).flatten(0, 1),
+            split_heads(key, self.heads).flatten(0, 1),
+            split_heads(value, self.heads).flatten(0, 1),
+            size,
+            self.radius,
+            bias.expand(-1, rows, -1, -1, -1).flatten(0, 1),
+            self.relative_value,
+        )
+        return self.project(merge_heads(read.unflatten(0, (batch, rows))))
+
+
+class FeedForward(nn.Module):
+    """Expand, normalise, mix neighbours by a depthwise convolution, contract."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, hidden)
+        self.norm = nn.GroupNorm(32, hidden)
+        self.mix = nn.Conv2d(hidden, hidden, 5, padding=2, groups=hidden, bias=False)
+        self.contract = nn.Linear(hidden, width)
+
+    def forward(self, tokens: Tensor, size: Size) -> Tensor:
+        maps = self.expand(tokens).transpose(2, 3).unflatten(3, size)  # (B, r, hidden, h, w)
+        shape = maps.shape
+        mixed = self.mix(F.gelu(self.norm(maps.flatten(0, 1)))).view(shape)
+        return self.contract(mixed.flatten(3).transpose(2, 3))
+
+
+class DropPath(nn.Module):
+    """Skip a residual branch for whole samples in training; rows of a sample go together."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, branch: Tensor) -> Tensor:
+        if not self.training or not self.probability:
+            return branch
+        keep = 1 - self.probability
+        shape = (branch.shape[0],) + (1,) * (branch.dim() - 1)
+        return branch * branch.new_empty(shape).bernoulli_(keep) / keep
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention over (B, R, heads, N, d)."""
+    batch = query.shape[:2]
+    read = F.scaled_dot_product_attention(
+        query.flatten(0, 1),
+        key.flatten(0, 1),
+        value.flatten(0, 1),
+        None if mask is None else mask.flatten(0, 1),
+    )
+    return read.unflatten(0, batch)

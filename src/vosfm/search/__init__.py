@@ -1,0 +1,6 @@
+"""Which of a segmenter's proposals become memory."""
+
+from vosfm.search.greedy import Greedy
+from vosfm.search.search import Beam, Final, Search
+
+__all__ = ["Beam", "Final", "Greedy", "Search"]

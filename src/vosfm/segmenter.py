@@ -1,0 +1,345 @@
+"""The sentence: an encoder, a mask encoder, a memory and a decoder that advance a state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vosfm import identification
+from vosfm.decoders import Decoder
+from vosfm.encoders import Encoder
+from vosfm.errors import InputError
+from vosfm.mask_encoders import MaskEncoder
+from vosfm.memory import Memory
+from vosfm.ops.aggregation import aggregate
+from vosfm.ops.resizing import prepare, resize_masks
+from vosfm.types import (
+    Box,
+    Clip,
+    Encoding,
+    Features,
+    Objects,
+    Points,
+    Prompt,
+    Proposal,
+    Readout,
+    Size,
+    State,
+    When,
+)
+
+Given = Tensor | NDArray[np.bool_] | Box | Points
+"""What can be given of an object: its mask (H, W), a box, or points."""
+
+
+class Segmenter(nn.Module):
+    """A video object segmentation model, advanced frame by frame.
+
+    `propose` says what it sees in a frame, `commit` remembers it. Neither keeps anything: all that
+    is known of a stream lies in the `State` that goes in and comes out.
+
+    Args:
+        encoder: from frames to features.
+        mask_encoder: from masks to what the memory keeps of them.
+        memory: what of the past is kept, and how it is looked at.
+        decoder: from readout to mask logits.
+    """
+
+    def __init__(
+        self, encoder: Encoder, mask_encoder: MaskEncoder, memory: Memory, decoder: Decoder
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.mask_encoder = mask_encoder
+        self.memory = memory
+        self.decoder = decoder
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.mean.device
+
+    def start(
+        self,
+        size: Size,
+        object_ids: tuple[int, ...] | list[int] = (),
+        exclusive: bool = True,
+        seed: int = 0,
+    ) -> State:
+        """The state of a stream before its first frame.
+
+        Args:
+            size: (H, W) of the frames.
+            object_ids: objects to expect; more may join with any prompt.
+            exclusive: whether a pixel belongs to one object at most.
+            seed: of every random choice.
+
+        Returns:
+            A state of batch 1 that remembers nothing.
+        """
+        nobody = identification.nobody(exclusive, self.mask_encoder.identities)
+        objects = identification.join(nobody, list(object_ids), None, 0)
+        return State(size, 0, objects, self.memory.start(), seed)
+
+    def encode(self, images: Tensor) -> Features:
+        """Encode frames (B, 3, H, W) in [0, 1]."""
+        features: Features = self.encoder(images)
+        return features
+
+    def propose(
+        self,
+        state: State,
+        features: Features,
+        prompts: Mapping[int, Given] | Prompt | None = None,
+    ) -> Proposal:
+        """Say what is seen in a frame.
+
+        Args:
+            state: of the stream before this frame.
+            features: of the frame.
+            prompts: what is given with the frame, by object id; ids not seen before join.
+
+        Returns:
+            The proposal. Where some objects are given and others are tracked, the tracked ones are
+            seen first, and the frame is then read once more as a memory of all of them.
+
+        Raises:
+            InputError: if nothing has been given yet, or a prompt does not fit the frame.
+        """
+        if not prompts:
+            if not any(contents.count for contents in state.banks.values()):
+                raise InputError(
+                    f"frame {state.time}: no object has a mask yet: give the first frame's masks"
+                )
+            return self._decode(state, state.objects, features)
+        tracked = None
+        if not isinstance(prompts, Prompt):
+            known = set(state.objects.ids[0][state.objects.alive[0]].tolist())
+            born = set(state.objects.ids[0][state.objects.born[0] < state.time].tolist())
+            if (known & born) - set(prompts):
+                tracked = self._decode(state, state.objects, features)
+            objects, prompt = self._join(state, features, prompts, tracked)
+        else:
+            objects, prompt = state.objects, prompts
+        proposal = Proposal(
+            objects,
+            features.geometry,
+            features.embedding.new_zeros(0),
+            readout=_NOTHING,
+            prompt=prompt,
+            tracked=tracked,
+        )
+        masks = self.aggregate(proposal, size=features.geometry.prepared)
+        void = prompt.void
+        if void is not None:
+            void = prepare(void[:, None], features.geometry)[:, 0]
+        encoding = self.mask_encoder(features, masks, objects, void)
+        read = self._decode(state, objects, features, encoding)
+        return replace(read, prompt=prompt, tracked=tracked)
+
+    def commit(
+        self,
+        state: State,
+        features: Features,
+        proposal: Proposal,
+        masks: Tensor | None = None,
+        void: Tensor | None = None,
+    ) -> State:
+        """Remember a frame.
+
+        Args:
+            state: of the stream before this frame.
+            features: of the frame.
+            proposal: of the frame.
+            masks: (B, O, H, W) corrected or true masks, probabilities or bool, at the source or
+                the prepared size; None to remember what was proposed.
+            void: (B, H, W) bool, pixels of `masks` without a truth; or None.
+
+        Returns:
+            The state before the next frame.
+        """
+        encoding = proposal.encoding
+        if masks is not None or encoding is None:
+            if masks is None:
+                masks = self.aggregate(proposal, size=features.geometry.prepared)
+            if void is not None:
+                void = prepare(void[:, None], features.geometry)[:, 0]
+            prepared = prepare(masks, features.geometry)
+            encoding = self.mask_encoder(features, prepared, proposal.objects, void)
+        entry = self.memory.reader.entry(features, proposal.readout, encoding)
+        when = When(state.time, proposal.prompt is not None, state.seed)
+        banks = self.memory.write(state.banks, entry, when)
+        return replace(state, time=state.time + 1, objects=proposal.objects, banks=banks)
+
+    def aggregate(self, proposal: Proposal, size: Size | None = None) -> Tensor:
+        """Turn a proposal into masks.
+
+        Args:
+            proposal: of a frame.
+            size: of the masks; None for the source size.
+
+        Returns:
+            (B, O, H, W) probabilities in [0, 1]. Given masks stand as they were given; where
+            objects exclude each other, they displace what was tracked.
+        """
+        size = size or proposal.geometry.source
+        prompt = proposal.prompt
+        if prompt is None:
+            return aggregate(
+                proposal.logits[:, :, 0],
+                None if proposal.background is None else proposal.background[:, :, 0],
+                proposal.objects,
+                proposal.geometry,
+                size,
+            )
+        if size == proposal.geometry.source:
+            given = prompt.masks.float()
+        else:
+            given = prepare(prompt.masks, proposal.geometry).float()
+            given = given if size == proposal.geometry.prepared else resize_masks(given, size)
+        if proposal.tracked is None:
+            return given
+        masks = self.aggregate(proposal.tracked, size)
+        joined = proposal.objects.count - masks.shape[1]
+        masks = torch.cat((masks, masks.new_zeros(masks.shape[0], joined, *size)), 1)
+        rows = prompt.given.to(masks.device)[..., None, None]
+        if proposal.objects.exclusive:
+            masks = masks * ~given.any(1, keepdim=True)
+        return torch.where(rows, given, masks)
+
+    def remove(self, state: State, object_ids: list[int] | tuple[int, ...]) -> State:
+        """Forget objects; memory that no living object needs is dropped.
+
+        Args:
+            state: of a stream.
+            object_ids: of objects in it.
+
+        Returns:
+            The state without them.
+
+        Raises:
+            InputError: if an object is not in the stream.
+        """
+        objects, rows = identification.leave(state.objects, list(object_ids))
+        banks = self.memory.select(state.banks, rows) if rows else self.memory.start()
+        return replace(state, objects=objects, banks=banks)
+
+    def forward(
+        self,
+        clip: Clip,
+        feed: Literal["truth", "prediction"] = "truth",
+        shuffle: int | None = None,
+    ) -> list[Proposal]:
+        """Unroll a clip for training: its first frame is given, the others are proposed.
+
+        Args:
+            clip: (B, T, ...) frames with masks.
+            feed: what enters the memory after each frame, true masks or the model's own. Its own
+                are encoded without gradient (AOT's sequential training).
+            shuffle: seed of a random identity for every object of every sample; None for none.
+
+        Returns:
+            T proposals, that of the given frame included.
+        """
+        batch, length = clip.frames.shape[:2]
+        encoded = self.encode(clip.frames.flatten(0, 1))
+        size = encoded.geometry.source
+        objects = identification.enrol(clip, self.mask_encoder.identities, shuffle)
+        state = State(size, 0, objects, self.memory.start(), shuffle or 0)
+        proposals = []
+        for t in range(length):
+            features = _frame(encoded, batch, t)
+            truth = clip.masks[:, t]
+            void = None if clip.void is None else clip.void[:, t]
+            given = Prompt(truth, clip.present, void) if t == 0 else None
+            proposal = self.propose(state, features, given)
+            proposals.append(proposal)
+            if t == length - 1:
+                break
+            if t == 0:
+                state = self.commit(state, features, proposal)
+            elif feed == "truth":
+                state = self.commit(state, features, proposal, truth, void)
+            else:
+                with torch.no_grad():
+                    masks = self.aggregate(proposal, features.geometry.prepared)
+                    encoding = self.mask_encoder(features, masks, objects)
+                state = self.commit(state, features, replace(proposal, encoding=encoding))
+        return proposals
+
+    def _decode(
+        self,
+        state: State,
+        objects: Objects,
+        features: Features,
+        encoding: Encoding | None = None,
+    ) -> Proposal:
+        readout = self.memory.read(state.banks, features, objects.rows, encoding)
+        logits, background = self.decoder(features, readout, objects)
+        return Proposal(objects, features.geometry, logits, readout, background, encoding=encoding)
+
+    def _join(
+        self,
+        state: State,
+        features: Features,
+        prompts: Mapping[int, Given],
+        tracked: Proposal | None,
+    ) -> tuple[Objects, Prompt]:
+        """Make room for new objects, and lay their masks beside each other."""
+        source = features.geometry.source
+        masks: dict[int, Tensor] = {}
+        for object_id, given in prompts.items():
+            where = f"frame {state.time}, object {object_id}"
+            if isinstance(given, Box | Points):
+                raise InputError(
+                    f"{where}: this model takes masks, not {type(given).__name__.lower()}: "
+                    "it has no prompt encoder"
+                )
+            mask = torch.as_tensor(given, device=features.embedding.device).bool()
+            if tuple(mask.shape) != source:
+                raise InputError(f"{where}: mask of {tuple(mask.shape)}, frames of {source}")
+            if not mask.any():
+                raise InputError(f"{where}: the mask is empty: leave the object out of this frame")
+            masks[object_id] = mask
+        if state.objects.exclusive:
+            covered = torch.stack(list(masks.values())).sum(0)
+            if int(covered.max()) > 1:
+                raise InputError(
+                    f"frame {state.time}: masks overlap on {int((covered > 1).sum())} pixels: "
+                    "allow it with exclusive=False (--overlap on the command line)"
+                )
+        seen = None
+        if tracked is not None and not state.objects.exclusive:
+            seen = self.aggregate(tracked)[0] > 0.5
+        objects = identification.join(state.objects, list(masks), masks, state.time, seen)
+        stacked = torch.zeros(1, objects.count, *source, dtype=torch.bool, device=self.device)
+        rows = torch.zeros(1, objects.count, dtype=torch.bool)
+        for column in objects.alive[0].nonzero()[:, 0].tolist():
+            object_id = int(objects.ids[0, column])
+            if object_id in masks:
+                stacked[0, column] = masks[object_id]
+                rows[0, column] = True
+        return objects, Prompt(stacked, rows)
+
+
+_NOTHING = Readout(())
+
+
+def _frame(features: Features, batch: int, index: int) -> Features:
+    """One frame's features of those encoded together as (B*T, ...)."""
+
+    def pick(maps: Tensor) -> Tensor:
+        return maps.view(batch, -1, *maps.shape[1:])[:, index]
+
+    return Features(
+        pick(features.image),
+        {stride: pick(level) for stride, level in features.pyramid.items()},
+        pick(features.embedding),
+        features.geometry,
+    )

@@ -1,0 +1,199 @@
+"""What a user of a finished model holds: frames in, masks out, for as long as the video lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vosfm.checkpoints.state import load_state, save_state
+from vosfm.errors import InputError
+from vosfm.search import Beam, Final, Greedy, Search
+from vosfm.segmenter import Given, Segmenter
+from vosfm.types import State
+
+Prompts = Mapping[int, Mapping[int, Given]]
+"""Frame index -> object id -> what is given of it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The masks of one frame.
+
+    Attributes:
+        frame: index of the frame in the stream.
+        object_ids: the objects that are tracked, in the order of `masks`.
+        masks: (O, H, W) bool at the size of the frame; empty where an object is not seen.
+        scores: (O,) float32 confidence in [0, 1].
+    """
+
+    frame: int
+    object_ids: tuple[int, ...]
+    masks: NDArray[np.bool_]
+    scores: NDArray[np.float32]
+
+
+class Tracker:
+    """Tracks objects through a stream of frames.
+
+    It holds the state of one stream and no frame; objects join with any prompt and leave with
+    `remove`. A stream can be saved between two frames and resumed, with equal results bit by bit.
+
+    Args:
+        segmenter: the model; it is put into evaluation mode.
+        search: which proposals become memory; None for `Greedy`.
+        exclusive: whether a pixel belongs to one object at most. With False, masks may overlap.
+        seed: of every random choice.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        search: Search | None = None,
+        exclusive: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.segmenter = segmenter.eval()
+        self.search = search or Greedy()
+        self.exclusive = exclusive
+        self.seed = seed
+        self._beam: Beam | None = None
+        self._skipped = 0
+
+    @property
+    def time(self) -> int:
+        """Index of the next frame."""
+        return self._skipped if self._beam is None else self._beam.state.time
+
+    @property
+    def state(self) -> State | None:
+        """Of the stream; None before the first prompt."""
+        return None if self._beam is None else self._beam.state
+
+    def track(
+        self, frames: Iterable[NDArray[np.uint8]], prompts: Prompts | None = None
+    ) -> Iterator[Result]:
+        """Track through frames; a second call goes on where the first one ended.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB each, any iterable, read one at a time.
+            prompts: what is given, by the frame's index in the stream. Frames before the first
+                prompt give results without objects.
+
+        Yields:
+            The masks of each frame.
+
+        Raises:
+            InputError: if nothing is ever given, a prompt lies past the end, a frame has another
+                size than the first, or a prompt does not fit its frame.
+        """
+        prompts = dict(prompts or {})
+        if self._beam is None and not prompts:
+            raise InputError("nothing to track: give the masks of at least one frame")
+        if isinstance(frames, Sized):
+            self._check_end(prompts, self.time + len(frames))
+        for frame in frames:
+            yield from self.step(frame, prompts.get(self.time))
+        self._check_end(prompts, self.time)
+        if self._beam is not None:
+            yield from map(_result, self.search.flush(self._beam))
+
+    @torch.inference_mode()
+    def step(
+        self, frame: NDArray[np.uint8], prompts: Mapping[int, Given] | None = None
+    ) -> list[Result]:
+        """Track through one more frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            prompts: what is given with it, by object id.
+
+        Returns:
+            The frames that became final with it.
+
+        Raises:
+            InputError: as `track`.
+        """
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise InputError(
+                f"frame {self.time}: {frame.dtype} of shape {frame.shape}, need uint8 (H, W, 3)"
+            )
+        size = (frame.shape[0], frame.shape[1])
+        if self._beam is None and prompts:
+            state = self.segmenter.start(size, exclusive=self.exclusive, seed=self.seed)
+            self._beam = self.search.start(replace(state, time=self._skipped))
+        if self._beam is None:
+            self._skipped += 1
+            return [_nothing(self.time - 1, size)]
+        state = self._beam.state
+        if size != state.size:
+            raise InputError(
+                f"frame {state.time} is {size[0]}x{size[1]}, the stream {state.size[0]}x"
+                f"{state.size[1]}: resize the frames, or start another tracker"
+            )
+        if not prompts and not bool(state.objects.alive.any()):
+            self._beam = replace(self._beam, state=replace(state, time=state.time + 1))
+            return [_nothing(state.time, size)]
+        image = torch.from_numpy(np.ascontiguousarray(frame)).to(self.segmenter.device)
+        features = self.segmenter.encode(image.permute(2, 0, 1)[None].float() / 255)
+        self._beam, finals = self.search.step(self.segmenter, self._beam, features, prompts)
+        return [_result(final) for final in finals]
+
+    @torch.inference_mode()
+    def remove(self, *object_ids: int) -> None:
+        """Stop tracking objects, from the next frame on.
+
+        Raises:
+            InputError: if one of them is not tracked.
+        """
+        if self._beam is None:
+            raise InputError(f"object {object_ids[0]} is not tracked: the stream has not begun")
+        self._beam = replace(self._beam, state=self.segmenter.remove(self._beam.state, object_ids))
+
+    def save(self, path: str | Path) -> None:
+        """Save the stream between two frames, as one safetensors file.
+
+        Raises:
+            InputError: if nothing is tracked yet.
+        """
+        if self._beam is None:
+            raise InputError("nothing to save: the stream has not begun")
+        save_state(self._beam.state, path)
+
+    def resume(self, path: str | Path) -> None:
+        """Go on with a stream that `save` wrote.
+
+        Raises:
+            InputError: if the file does not hold a stream of this model.
+        """
+        state = load_state(path, self.segmenter.device)
+        expected = sorted(self.segmenter.memory.banks)
+        if sorted(state.banks) != expected:
+            raise InputError(
+                f"{path}: banks {sorted(state.banks)}, this model has {expected}: "
+                "resume with the model that saved it"
+            )
+        self._beam = self.search.start(state)
+
+    def _check_end(self, prompts: Prompts, end: int) -> None:
+        late = [index for index in prompts if not 0 <= index < end]
+        if late:
+            raise InputError(f"prompt for frame {late[0]}: the video has frames 0 to {end - 1}")
+
+
+def _nothing(time: int, size: tuple[int, int]) -> Result:
+    return Result(time, (), np.zeros((0, *size), bool), np.zeros(0, np.float32))
+
+
+def _result(final: Final) -> Result:
+    alive = final.objects.alive[0]
+    return Result(
+        final.time,
+        tuple(final.objects.ids[0][alive].tolist()),
+        final.masks.cpu()[alive].numpy(),
+        final.scores.cpu()[alive].float().numpy(),
+    )

@@ -1,0 +1,284 @@
+"""The words every part of vosfm speaks: clips, features, objects, memory entries, proposals, state.
+
+Letters in all shapes: B batch, T frames, O objects, K candidates, R rows, C channels, H W pixels,
+h w tokens, N = h*w, M memory entries. A *row* is what a memory keeps apart: one object for models
+that encode every object alone, one identity group for models that encode them in one joint map.
+
+Everything here is a frozen dataclass: a step never changes what it was given, so a state can be
+forked by sharing it, saved, and resumed exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+Size = tuple[int, int]
+"""Height and width, in pixels or tokens."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A batch of annotated training clips.
+
+    Attributes:
+        frames: (B, T, 3, H, W) float in [0, 1], RGB.
+        masks: (B, T, O, H, W) bool; masks of one frame may overlap.
+        present: (B, O) bool, False where a sample was padded to the widest of its batch.
+        void: (B, T, H, W) bool, pixels without a truth (neither object nor background); or None.
+        names: the source of each sample, for messages.
+    """
+
+    frames: Tensor
+    masks: Tensor
+    present: Tensor
+    void: Tensor | None = None
+    names: tuple[str, ...] = ()
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Clip:
+        """The same clip with its pixels on another device."""
+        return replace(
+            self,
+            frames=self.frames.to(device, non_blocking=non_blocking),
+            masks=self.masks.to(device, non_blocking=non_blocking),
+            void=None if self.void is None else self.void.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> Clip:
+        """The same clip in page-locked memory (called by the data loader)."""
+        return replace(
+            self,
+            frames=self.frames.pin_memory(),
+            masks=self.masks.pin_memory(),
+            void=None if self.void is None else self.void.pin_memory(),
+        )
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a source frame became the prepared image that an encoder sees.
+
+    Attributes:
+        source: size of the frame as given.
+        content: size of the resized frame inside the prepared image, at its top left corner.
+        prepared: size of the prepared image, content plus padding.
+        align_corners: whether maps of different strides share their corner pixels (sides 16k+1)
+            or their corner edges (sides 16k).
+    """
+
+    source: Size
+    content: Size
+    prepared: Size
+    align_corners: bool = False
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder says of a frame.
+
+    Attributes:
+        image: (B, 3, H, W), the prepared image: resized, normalised, padded.
+        pyramid: stride -> (B, C, h, w), for skip connections.
+        embedding: (B, C, h, w), the map that memory matches on.
+        geometry: from source frame to prepared image.
+    """
+
+    image: Tensor
+    pyramid: Mapping[int, Tensor]
+    embedding: Tensor
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box prompt: corners in pixels of the source frame, x to the right and y down."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True)
+class Points:
+    """Point prompts: ((x, y), ...) in pixels of the source frame, labels 1 inside and 0 outside."""
+
+    xy: tuple[tuple[float, float], ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a user or a training clip says of objects in one frame.
+
+    Attributes:
+        masks: (B, O, H, W) bool at the source size; rows that are not given are False.
+        given: (B, O) bool, on the CPU, the objects that `masks` speaks of.
+        void: (B, H, W) bool, pixels that belong to nothing known; or None.
+    """
+
+    masks: Tensor
+    given: Tensor
+    void: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Which objects there are. Bookkeeping: its tensors stay on the CPU.
+
+    Attributes:
+        ids: (B, O) int64, the user's names of the objects.
+        alive: (B, O) bool, False for padding.
+        slot: (B, O) int64; with n identities per group, slot // n is the group and slot % n the
+            identity within it. Models without identities ignore it.
+        born: (B, O) int64, time at which the object was first given.
+        exclusive: whether a pixel belongs to one object at most. Where it may belong to several,
+            objects that overlap are kept in different groups.
+        identities: n, the size of an identity group; None where every object is a row of its own.
+    """
+
+    ids: Tensor
+    alive: Tensor
+    slot: Tensor
+    born: Tensor
+    exclusive: bool = True
+    identities: int | None = None
+
+    @property
+    def count(self) -> int:
+        """The length of the object axis."""
+        return self.ids.shape[1]
+
+    @property
+    def row(self) -> Tensor:
+        """(B, O) int64, the memory row of each object: its identity group, or its own."""
+        return self.slot // (self.identities or 1)
+
+    @property
+    def rows(self) -> int:
+        """R, how many rows a memory keeps for these objects."""
+        return int(self.row.max()) + 1 if self.count else 0
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a mask encoder says of the masks of one frame.
+
+    Attributes:
+        maps: (B, R, C, h, w), one map per row.
+    """
+
+    maps: Tensor
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What a reader says of a frame, seen through its memory.
+
+    Attributes:
+        maps: (B, R, C, h, w) each, for the decoder.
+        carry: what `entry` needs later, so that a write recomputes nothing; (B, R, ...) each.
+    """
+
+    maps: tuple[Tensor, ...]
+    carry: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is worth keeping of one frame: named tensors, (B, R, ...) each."""
+
+    rows: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class When:
+    """The circumstances of a write.
+
+    Attributes:
+        time: index of the frame in the stream.
+        given: whether the frame was prompted, and so can be trusted.
+        seed: the state's seed; a random choice is a function of (seed, time).
+    """
+
+    time: int
+    given: bool
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a bank holds.
+
+    Attributes:
+        rows: named tensors, (B, R, M, ...) each, oldest entry first.
+        time: (B, R, M) int64 on the CPU, the frame each entry comes from.
+        valid: (B, R, M) bool on the CPU, False where a row has no such entry; None if all have.
+    """
+
+    rows: Mapping[str, Tensor] = field(default_factory=dict)
+    time: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, dtype=torch.int64))
+    valid: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """M, the number of entries."""
+        return self.time.shape[2]
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a segmenter knows of a stream after its last committed frame.
+
+    Attributes:
+        size: height and width of the source frames.
+        time: index of the next frame.
+        objects: the objects of the stream.
+        banks: name -> contents.
+        seed: every random choice is a function of (seed, time).
+    """
+
+    size: Size
+    time: int
+    objects: Objects
+    banks: Mapping[str, Contents]
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a segmenter believes of a frame, before anything is remembered.
+
+    Attributes:
+        objects: the objects spoken of; those of the state and those that join with this frame.
+        geometry: of the frame.
+        logits: (B, O, K, h, w), K candidates per object.
+        background: (B, G, K, h, w), the background of each identity group, for models that learn
+            one; else None.
+        scores: (B, O, K), predicted quality of each candidate in [0, 1]; None where K is 1.
+        readout: what the memory said, kept for the write.
+        encoding: of the given masks, if there were any.
+        prompt: what was given with this frame; overrides what was decoded.
+        tracked: where some objects were given and others tracked, the proposal made without the
+            given ones; it speaks for the others.
+    """
+
+    objects: Objects
+    geometry: Geometry
+    logits: Tensor
+    readout: Readout
+    background: Tensor | None = None
+    scores: Tensor | None = None
+    encoding: Encoding | None = None
+    prompt: Prompt | None = None
+    tracked: Proposal | None = None
+
+    @property
+    def given(self) -> Tensor:
+        """(B, O) bool on the CPU: the objects whose masks were given with this frame."""
+        if self.prompt is None:
+            return torch.zeros_like(self.objects.alive)
+        return self.prompt.given

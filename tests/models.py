@@ -1,0 +1,55 @@
+"""Models small enough for tests, and clips for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import vosfm
+
+WIDTH = 32
+
+
+def tiny_overrides() -> dict[str, Any]:
+    """Overrides of `aot_t` that make it tiny: 4 identities, 32 channels."""
+    return {
+        "encoder": {"name": "mobilenetv2_035", "width": WIDTH},
+        "mask_encoder": {"width": WIDTH, "identities": 4, "gain": 30.0},
+        "memory": {"reader": {"width": WIDTH, "heads": 2, "hidden": 64, "radius": 2}},
+        "decoder": {
+            "embedding": WIDTH,
+            "readouts": [WIDTH],
+            "skips": [8, 16, 32],
+            "width": WIDTH,
+            "identities": 4,
+        },
+    }
+
+
+def tiny(seed: int = 0) -> vosfm.Segmenter:
+    """An AOT of few weights, the same ones for the same seed, with lively outputs."""
+    torch.manual_seed(seed)
+    segmenter = vosfm.build("aot_t", **tiny_overrides()).eval()
+    # Fresh weights propagate nothing; louder ones make every input matter.
+    torch.nn.init.normal_(segmenter.memory.reader.blocks[0].to_value.weight, std=0.5)
+    torch.nn.init.normal_(segmenter.decoder.exit.weight, std=0.5)
+    return segmenter
+
+
+def video(length: int, size: tuple[int, int] = (64, 96), seed: int = 0) -> list[NDArray[np.uint8]]:
+    """Frames of drifting noise."""
+    chance = np.random.default_rng(seed)
+    canvas = chance.integers(0, 256, (size[0], size[1] + 4 * length, 3), dtype=np.uint8)
+    return [canvas[:, 4 * t : 4 * t + size[1]].copy() for t in range(length)]
+
+
+def square(
+    top: int, left: int, side: int = 20, size: tuple[int, int] = (64, 96)
+) -> NDArray[np.bool_]:
+    """A square mask."""
+    mask = np.zeros(size, bool)
+    mask[top : top + side, left : left + side] = True
+    return mask

@@ -1,0 +1,153 @@
+"""What must hold for every segmenter."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+import torch
+from models import square, tiny, video
+from torch import Tensor
+
+from vosfm import Box, Clip, InputError, Points, Segmenter
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return tiny()
+
+
+def leaves(value: Any) -> list[Tensor]:
+    """Every tensor inside a nest of dataclasses and mappings."""
+    if isinstance(value, Tensor):
+        return [value]
+    if is_dataclass(value):
+        return [t for f in fields(value) for t in leaves(getattr(value, f.name))]
+    if isinstance(value, dict):
+        return [t for v in value.values() for t in leaves(v)]
+    return []
+
+
+def clip(samples: int = 2, length: int = 3, seed: int = 0) -> Clip:
+    frames = torch.stack(
+        [
+            torch.stack([torch.from_numpy(f) for f in video(length, seed=seed + s)])
+            for s in range(samples)
+        ]
+    )
+    masks = torch.zeros(samples, length, 2, 64, 96, dtype=torch.bool)
+    for t in range(length):
+        masks[:, t, 0, 4 : 24 + t, 4:30] = True
+        masks[:, t, 1, 30:60, 40 : 70 + 2 * t] = True
+    present = torch.ones(samples, 2, dtype=torch.bool)
+    present[-1, 1] = False
+    masks[~present[:, None].expand(-1, length, -1)] = False
+    return Clip(frames.permute(0, 1, 4, 2, 3).float() / 255, masks, present)
+
+
+def image(index: int) -> Tensor:
+    return torch.from_numpy(video(index + 1)[index]).permute(2, 0, 1)[None].float() / 255
+
+
+@torch.inference_mode()
+def test_a_step_changes_nothing_it_was_given(segmenter: Segmenter) -> None:
+    state = segmenter.start((64, 96))
+    features = segmenter.encode(image(0))
+    proposal = segmenter.propose(state, features, {1: square(0, 0)})
+    state = segmenter.commit(state, features, proposal)
+    before = [t.clone() for t in leaves(state)]
+    features = segmenter.encode(image(1))
+    proposal = segmenter.propose(state, features, {2: square(30, 30)})
+    after = segmenter.commit(state, features, proposal)
+    segmenter.remove(after, [1])
+    assert all(torch.equal(a, b) for a, b in zip(before, leaves(state), strict=True))
+    assert after.time == state.time + 1
+
+
+@torch.inference_mode()
+def test_two_futures_of_one_state_do_not_meet(segmenter: Segmenter) -> None:
+    """A fork shares its past; what one branch remembers, the other does not know."""
+    features = [segmenter.encode(image(t)) for t in range(3)]
+    state = segmenter.start((64, 96))
+    first = segmenter.propose(state, features[0], {1: square(0, 0)})
+    state = segmenter.commit(state, features[0], first)
+    proposal = segmenter.propose(state, features[1])
+    branches = []
+    for masks in (None, torch.from_numpy(square(30, 60))[None, None]):
+        branch = segmenter.commit(state, features[1], proposal, masks)
+        branches.append(segmenter.propose(branch, features[2]).logits)
+    assert not torch.equal(*branches)
+    again = segmenter.propose(segmenter.commit(state, features[1], proposal), features[2])
+    assert torch.equal(branches[0], again.logits)
+
+
+def test_training_and_streaming_are_the_same_road(segmenter: Segmenter) -> None:
+    """Unrolling a clip gives the logits that a stream with corrected masks gives."""
+    batch = clip(samples=2)
+    batch = Clip(batch.frames[:1], batch.masks[:1], batch.present[:1])
+    with torch.inference_mode():
+        unrolled = segmenter(batch, feed="truth")
+        state = segmenter.start((64, 96))
+        for t, proposal in enumerate(unrolled):
+            features = segmenter.encode(batch.frames[:, t])
+            given = {o + 1: batch.masks[0, 0, o] for o in range(2)} if t == 0 else None
+            streamed = segmenter.propose(state, features, given)
+            torch.testing.assert_close(streamed.logits, proposal.logits, rtol=1e-4, atol=1e-4)
+            truth = None if t == 0 else batch.masks[:, t]
+            state = segmenter.commit(state, features, streamed, truth)
+
+
+def test_samples_of_a_batch_do_not_meet(segmenter: Segmenter) -> None:
+    batch = clip(samples=2)
+    with torch.inference_mode():
+        together = segmenter(batch, feed="prediction", shuffle=3)
+        again = segmenter(batch, feed="prediction", shuffle=3)
+        other = segmenter(
+            Clip(
+                batch.frames, torch.cat((batch.masks[:1], batch.masks[1:] * False)), batch.present
+            ),
+            feed="prediction",
+            shuffle=3,
+        )
+    for one, two, three in zip(together, again, other, strict=True):
+        assert torch.equal(one.logits, two.logits)
+        torch.testing.assert_close(one.logits[0], three.logits[0])
+    assert not torch.allclose(together[-1].logits[1], other[-1].logits[1])
+
+
+def test_shuffled_identities_are_a_function_of_the_seed(segmenter: Segmenter) -> None:
+    batch = clip()
+    slots = [segmenter(batch, shuffle=s)[0].objects.slot for s in (5, 5, 6, 7, 8)]
+    assert torch.equal(slots[0], slots[1])
+    assert any(not torch.equal(slots[0], other) for other in slots[2:])
+    assert all(len(set(row.tolist())) == row.numel() for s in slots for row in s)
+
+
+def test_gradients_reach_every_part(segmenter: Segmenter) -> None:
+    segmenter.zero_grad()
+    sum(p.logits.square().mean() for p in segmenter(clip(), feed="truth")).backward()
+    silent = [n for n, p in segmenter.named_parameters() if p.grad is None]
+    assert not silent
+
+
+def test_overlapping_truth_takes_further_groups(segmenter: Segmenter) -> None:
+    batch = clip()
+    masks = batch.masks.clone()
+    masks[:, :, 1] = masks[:, :, 0]
+    proposal = segmenter(Clip(batch.frames, masks, batch.present))[0]
+    assert not proposal.objects.exclusive
+    assert proposal.objects.row.tolist() == [[0, 1], [0, 1]]
+    assert proposal.background is not None
+    assert proposal.background.shape[1] == 2
+
+
+def test_prompts_that_need_a_prompt_encoder(segmenter: Segmenter) -> None:
+    features = segmenter.encode(image(0))
+    state = segmenter.start((64, 96))
+    with pytest.raises(InputError, match="takes masks, not box"):
+        segmenter.propose(state, features, {1: Box(0, 0, 9, 9)})
+    with pytest.raises(InputError, match="takes masks, not points"):
+        segmenter.propose(state, features, {1: Points(((1.0, 2.0),), (1,))})
+    with pytest.raises(InputError, match="no object has a mask yet"):
+        segmenter.propose(state, features)
