@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,7 +47,7 @@ class TimmPyramid(Encoder):
     ) -> None:
         if not timm.is_model(name):
             raise InputError(f"timm has no model {name!r}: see timm.list_models()")
-        backbone = timm.create_model(
+        backbone: Any = timm.create_model(
             name, pretrained=pretrained, num_classes=0, global_pool="", output_stride=stride
         )
         settings = backbone.pretrained_cfg
@@ -55,7 +57,7 @@ class TimmPyramid(Encoder):
         if missing:
             raise InputError(f"{name} has stages of strides {levels}, none of stride {missing[0]}")
         self._indices = [levels.index(s) for s in strides]
-        self.backbone = backbone
+        self.backbone: Any = backbone
         self.strides = tuple(strides)
         self.stride = stride
         self.width = width
@@ -65,7 +67,6 @@ class TimmPyramid(Encoder):
         }
         self.project = nn.Conv2d(backbone.num_features, width, 1)
         nn.init.xavier_uniform_(self.project.weight)
-        nn.init.zeros_(self.project.bias)
         self.align_corners = align_corners
         self.long_edge = long_edge
         self.frozen_norm = frozen_norm

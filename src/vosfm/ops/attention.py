@@ -21,14 +21,21 @@ def merge_heads(tokens: Tensor) -> Tensor:
     return tokens.transpose(-2, -3).flatten(-2)
 
 
+_BLOCK = 2**20
+"""Elements of one dense block of local attention: few enough for a cache, enough to be worth it."""
+
+
 @lru_cache(maxsize=16)
 def _outside(size: Size, radius: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(W, 2r+1): 0 where a horizontal offset stays inside the map, -inf where it leaves it."""
-    width = size[1]
-    column = torch.arange(width, device=device)[:, None]
-    offset = torch.arange(-radius, radius + 1, device=device)
-    target = column + offset
-    outside = (target < 0) | (target >= width)
+    """(h, w, 2r+1, 2r+1): 0 where an offset stays inside the map, -inf where it leaves it."""
+
+    def leaves(count: int) -> Tensor:
+        place = torch.arange(count, device=device)[:, None]
+        target = place + torch.arange(-radius, radius + 1, device=device)
+        return (target < 0) | (target >= count)
+
+    rows, columns = (leaves(count) for count in size)
+    outside = rows[:, None, :, None] | columns[None, :, None, :]
     return torch.zeros(outside.shape, device=device, dtype=dtype).masked_fill_(
         outside, float("-inf")
     )
@@ -45,10 +52,10 @@ def local_attention(
 ) -> Tensor:
     """Attend from each position to the (2r+1) x (2r+1) window around it.
 
-    Computed row by row: the queries of one row meet the 2r+1 rows of keys around it in one dense
-    product, of which the diagonal band is the window. That costs more arithmetic than the band
-    alone but is a matrix product on memory that fits a cache, where gathering every window (unfold)
-    writes (2r+1)^2 copies of the keys.
+    Computed in blocks of rows: the queries of a block meet all keys around it in one dense
+    product, of which the diagonal bands are the windows. That costs more arithmetic than the
+    bands alone but is a matrix product on memory that fits a cache, where gathering every window
+    (unfold) writes (2r+1)^2 copies of the keys.
 
     Args:
         query: (B, heads, N, d), N = h*w tokens in row-major order; already scaled.
@@ -68,31 +75,33 @@ def local_attention(
     height, width = size
     side = 2 * radius + 1
     padded = width + 2 * radius
-    rows = query.reshape(batch * heads, height, width, depth)
-    keys = F.pad(key.reshape(batch * heads, height, width, depth), (0, 0, radius, radius))
-    values = F.pad(value.reshape(batch * heads, height, width, depth), (0, 0, radius, radius))
-    biases = bias.reshape(batch * heads, height, width, side, side)
-    biases = biases + _outside(size, radius, query.device, query.dtype)[:, None]
+    flat = batch * heads
+    margins = (0, 0, radius, radius, radius, radius)
+    rows = query.reshape(flat, height, width, depth)
+    keys = F.pad(key.reshape(flat, height, width, depth), margins)
+    values = F.pad(value.reshape(flat, height, width, depth), margins)
+    biases = bias.reshape(flat, height, width, side, side)
+    biases = biases + _outside(size, radius, query.device, query.dtype)
+    offsets = relative_value.repeat(batch, 1, 1)
+    block = max(1, min(height, _BLOCK // (flat * width * side * padded)))
     outputs = []
-    for y in range(height):
-        first, last = max(0, y - radius), min(height, y + radius + 1)
-        span = last - first
-        above = first - y + radius
-        window = keys[:, first:last].flatten(1, 2)
-        # (B*heads, w, span, padded) of which [x, :, x : x + side] is the window of column x.
-        dense = torch.bmm(rows[:, y], window.transpose(1, 2))
-        strides = (width * span * padded, span * padded + 1, padded, 1)
-        band = dense.as_strided((batch * heads, width, span, side), strides)
-        logits = band + biases[:, y, :, above : above + span]
-        weights = logits.flatten(2).softmax(-1)
-        scattered = dense.new_zeros(dense.shape)
-        scattered.as_strided(band.shape, strides).copy_(weights.unflatten(2, (span, side)))
-        output = torch.bmm(scattered, values[:, first:last].flatten(1, 2))
-        offsets = relative_value[:, above * side : (above + span) * side]
-        if batch > 1:
-            offsets = offsets.repeat(batch, 1, 1)
-        outputs.append(torch.baddbmm(output, weights, offsets))
-    return torch.stack(outputs, 1).reshape(batch, heads, height * width, depth)
+    for first in range(0, height, block):
+        last = min(height, first + block)
+        count = last - first
+        around = (count + 2 * radius) * padded
+        near_keys = keys[:, first : last + 2 * radius].flatten(1, 2)
+        near_values = values[:, first : last + 2 * radius].flatten(1, 2)
+        # (flat, count * w, around); query (y, x) finds its window's first row at y * padded + x.
+        dense = torch.bmm(rows[:, first:last].flatten(1, 2), near_keys.transpose(1, 2))
+        shape = (flat, count, width, side, side)
+        strides = (count * width * around, width * around + padded, around + 1, padded, 1)
+        logits = dense.as_strided(shape, strides) + biases[:, first:last]
+        weights = logits.flatten(3).softmax(-1)
+        scattered = torch.zeros_like(dense)
+        scattered.as_strided(shape, strides).copy_(weights.view(shape))
+        seen = torch.bmm(scattered, near_values)
+        outputs.append(torch.baddbmm(seen, weights.flatten(1, 2), offsets))
+    return torch.cat(outputs, 1).view(batch, heads, height * width, depth)
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,71 @@
+"""The scores of a benchmark run: of the whole, of each sequence and of each object."""
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from vosfm.metrics.protocols import COLUMNS, Row
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `vosfm.evaluate.evaluate` found.
+
+    Attributes:
+        protocol: the rules that were followed.
+        overall: a value for each of `vosfm.metrics.protocols.COLUMNS`, as the protocol averages.
+        sequences: by sequence, the mean over its objects.
+        objects: by (sequence, object id).
+        frames: by sequence, how many frames were counted.
+    """
+
+    protocol: str
+    overall: Row
+    sequences: dict[str, Row]
+    objects: dict[tuple[str, int], Row]
+    frames: dict[str, int]
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write a row for the whole, one a sequence and one an object, at full precision.
+
+        The columns are level (global, sequence, object), sequence, object, frames and `COLUMNS`.
+        The file has a temporary name until it is whole.
+
+        Args:
+            path: the file to write; an existing one is replaced.
+        """
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            with partial.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(["level", "sequence", "object", "frames", *COLUMNS])
+                writer.writerow(
+                    ["global", "", "", sum(self.frames.values()), *_cells(self.overall)]
+                )
+                for name, row in self.sequences.items():
+                    writer.writerow(["sequence", name, "", self.frames[name], *_cells(row)])
+                for (name, object_id), row in self.objects.items():
+                    writer.writerow(["object", name, object_id, self.frames[name], *_cells(row)])
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def table(self) -> Table:
+        """Lay the sequences out as a rich table, in percent, with the whole as its footer."""
+        table = Table(title=f"{self.protocol}, {len(self.objects)} objects", show_footer=True)
+        table.add_column("sequence", footer="global")
+        table.add_column("frames", footer=str(sum(self.frames.values())), justify="right")
+        for column in COLUMNS:
+            table.add_column(column, footer=f"{100 * self.overall[column]:.1f}", justify="right")
+        for name, row in self.sequences.items():
+            percents = (f"{100 * row[column]:.1f}" for column in COLUMNS)
+            table.add_row(name, str(self.frames[name]), *percents)
+        return table
+
+
+def _cells(row: Row) -> list[str]:
+    return [repr(row[column]) for column in COLUMNS]
