@@ -36,8 +36,7 @@ def from_rows(tokens: Tensor) -> Tensor:
 
 def load_block(module: torch.nn.Module, weights: dict[str, Tensor], prefix: str, ours: str) -> None:
     """Load weights of one official module, under the key it has in a whole checkpoint."""
-    translated, left_over = aot.translate({prefix + key: v for key, v in weights.items()})
-    assert not left_over
+    translated = aot.translate({prefix + key: v for key, v in weights.items()})
     module.load_state_dict({key.removeprefix(ours): v for key, v in translated.items()})
 
 

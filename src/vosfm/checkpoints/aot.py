@@ -46,29 +46,28 @@ def recognises(state: dict[str, Tensor]) -> bool:
     return any(key.startswith(("LSTT.", "patch_wise_id_bank.")) for key in state)
 
 
-def translate(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the keys of a released AOT.
 
     Args:
         state: official key -> tensor.
 
     Returns:
-        Our key -> tensor, and the official keys that have no counterpart.
+        Our key -> tensor; a key without a counterpart keeps its official name.
     """
     translated: dict[str, Tensor] = {}
-    left_over: list[str] = []
     for key, value in state.items():
         if key in _UNUSED:
             continue
         ours = _rename(key)
         if ours is None:
-            left_over.append(key)
+            translated[key] = value
             continue
         ours = ours.replace(".gn.", ".norm.")
         if key.endswith(("relative_emb_k.weight", "relative_emb_k.bias", "relative_emb_v")):
             value = _by_head(key, value, state)
         translated[ours] = value
-    return translated, left_over
+    return translated
 
 
 def rename_mobilenet(key: str) -> str | None:

@@ -1,0 +1,60 @@
+"""Videos, training clips and the loaders that deliver them."""
+
+from typing import TYPE_CHECKING, Any
+
+from vosfm.data.clips import VideoClips
+from vosfm.data.datasets import Clips, Videos, collate
+from vosfm.data.drawing import overlay
+from vosfm.data.file import VideoFile, VideoWriter
+from vosfm.data.folder import FrameFolder
+from vosfm.data.formats.davis import Davis
+from vosfm.data.images import read_image
+from vosfm.data.masks import palette, read_labels, write_labels
+from vosfm.data.memory import ArrayVideo
+from vosfm.data.open import VideoList, open_video
+from vosfm.data.procedural import Difficulty, ProceduralClips, ProceduralVideo, ProceduralVideos
+from vosfm.data.transforms import ColorJitter, RandomWarp
+from vosfm.data.video import VOID, Annotation, Image, Mask, Video
+
+if TYPE_CHECKING:
+    from vosfm.data.datamodules import VideoDataModule
+
+__all__ = [
+    "VOID",
+    "Annotation",
+    "ArrayVideo",
+    "Clips",
+    "ColorJitter",
+    "Davis",
+    "Difficulty",
+    "FrameFolder",
+    "Image",
+    "Mask",
+    "ProceduralClips",
+    "ProceduralVideo",
+    "ProceduralVideos",
+    "RandomWarp",
+    "Video",
+    "VideoClips",
+    "VideoDataModule",
+    "VideoFile",
+    "VideoList",
+    "VideoWriter",
+    "Videos",
+    "collate",
+    "open_video",
+    "overlay",
+    "palette",
+    "read_image",
+    "read_labels",
+    "write_labels",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the data module when it is asked for: whoever reads masks needs no Lightning."""
+    if name == "VideoDataModule":
+        from vosfm.data.datamodules import VideoDataModule
+
+        return VideoDataModule
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,129 @@
+"""The two kinds of datasets: clips to train on and videos to test on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vosfm.data.video import Image, Video
+from vosfm.types import Clip
+
+
+class Clips(Dataset[Clip], ABC):
+    """Training clips without end: every epoch sees others, the same ones in every run.
+
+    A sample is a function of (epoch, index) alone, so it does not depend on workers, on resuming
+    or on global generators. Data loaders, which know one integer, ask for
+    `dataset[epoch * len(dataset) + index]`; `ClipSampler` does that for them.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Clips of one epoch."""
+
+    @abstractmethod
+    def sample(self, epoch: int, index: int) -> Clip:
+        """The clip `index` of an epoch, as a batch of one."""
+
+    @property
+    def broken(self) -> int:
+        """Samples that could not be read so far."""
+        return 0
+
+    def __getitem__(self, index: int) -> Clip:
+        """The clip at a place in the endless sequence of epochs."""
+        return self.sample(*divmod(index, len(self)))
+
+    def __iter__(self) -> Iterator[Clip]:
+        """The clips of epoch 0."""
+        return (self.sample(0, index) for index in range(len(self)))
+
+
+class Videos(Dataset[Video], ABC):
+    """Videos in a fixed order."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Video:
+        """A video, opened lazily."""
+
+    def __iter__(self) -> Iterator[Video]:
+        """All videos, one after the other."""
+        return (self[index] for index in range(len(self)))
+
+
+def collate(samples: Sequence[Clip]) -> Clip:
+    """Join clips into a batch, padding the object axis of each to the widest.
+
+    Args:
+        samples: clips of equal length and size.
+
+    Returns:
+        One clip; `present` is False where a sample was padded.
+
+    Raises:
+        ValueError: if there are no samples, or lengths or sizes differ; the message names them.
+    """
+    if not samples:
+        raise ValueError("there are no clips to join")
+    shapes = {tuple(s.frames.shape[1:]) for s in samples}
+    if len(shapes) > 1:
+        found = ", ".join(f"{s.names}: {tuple(s.frames.shape[1:])}" for s in samples)
+        raise ValueError(f"clips of one batch must agree in length and size, not {found}")
+    objects = max(s.masks.shape[2] for s in samples)
+    voids = [s.void for s in samples]
+    if any(v is not None for v in voids):
+        voids = [
+            s.frames.new_zeros(s.masks[:, :, 0].shape, dtype=torch.bool)
+            if s.void is None
+            else s.void
+            for s in samples
+        ]
+    return Clip(
+        frames=torch.cat([s.frames for s in samples]),
+        masks=torch.cat([_widen(s.masks, 2, objects) for s in samples]),
+        present=torch.cat([_widen(s.present, 1, objects) for s in samples]),
+        void=torch.cat([v for v in voids if v is not None]) if voids[0] is not None else None,
+        names=tuple(name for s in samples for name in s.names),
+    )
+
+
+def _widen(tensor: Tensor, axis: int, length: int) -> Tensor:
+    shape = list(tensor.shape)
+    if shape[axis] == length:
+        return tensor
+    shape[axis] = length - shape[axis]
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim=axis)
+
+
+def to_clip(
+    frames: Sequence[Image],
+    masks: NDArray[np.bool_],
+    name: str,
+    void: NDArray[np.bool_] | None = None,
+) -> Clip:
+    """A clip, as a batch of one, from arrays.
+
+    Args:
+        frames: T frames (H, W, 3) uint8 RGB.
+        masks: (T, O, H, W) bool.
+        name: the source, for messages.
+        void: (T, H, W) bool, or None.
+    """
+    pixels = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+    return Clip(
+        frames=pixels[None].float().div_(255),
+        masks=torch.from_numpy(np.ascontiguousarray(masks))[None],
+        present=torch.ones(1, masks.shape[1], dtype=torch.bool),
+        void=None if void is None else torch.from_numpy(np.ascontiguousarray(void))[None],
+        names=(name,),
+    )

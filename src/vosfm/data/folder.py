@@ -1,0 +1,115 @@
+"""A folder of frames as a video."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from vosfm.data.annotations import IndexMasks
+from vosfm.data.images import SUFFIXES, read_image
+from vosfm.data.video import Annotation, Image, Mask, Video
+from vosfm.errors import InputError
+
+
+class FrameFolder(Video):
+    """A folder of pictures, in natural order (2 before 10).
+
+    Args:
+        path: the folder.
+        masks: the index PNG of the first frame, or a folder of PNGs named like their frames.
+        name: what results are filed under; the folder's name if None.
+        joining: whether an object that first appears in a later mask is prompted there.
+        single_object: whether all labels are one object.
+
+    Raises:
+        InputError: if the folder or the masks are missing, it holds no picture, two of one name,
+            or the first one is broken.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        masks: str | os.PathLike[str] | None = None,
+        name: str | None = None,
+        joining: bool = True,
+        single_object: bool = False,
+    ) -> None:
+        self._path = Path(path)
+        self._files = list_frames(self._path)
+        self.name = name or self._path.resolve().name
+        self.frame_names = tuple(file.stem for file in self._files)
+        height, width = read_image(self._files[0]).shape[:2]
+        self.size = (height, width)
+        self._masks = None
+        if masks is not None:
+            self._masks = IndexMasks(
+                masks, path, self.frame_names, self.size, joining, single_object
+            )
+
+    def frames(self, start: int = 0) -> Iterator[Image]:
+        """The frames from `start` on, (H, W, 3) uint8 RGB, read one by one.
+
+        Raises:
+            InputError: if a frame is broken or of another size than the first one.
+        """
+        for file in self._files[start:]:
+            image = read_image(file)
+            if image.shape[:2] != self.size:
+                found, first = (f"{h} x {w}" for h, w in (image.shape[:2], self.size))
+                raise InputError(
+                    f"{file}: the frame measures {found} (height x width) but the first one "
+                    f"{first}; bring all frames to one size"
+                )
+            yield image
+
+    def annotated(self) -> tuple[int, ...]:
+        """The frames that have a mask."""
+        return () if self._masks is None else self._masks.annotated()
+
+    def annotation(self, index: int) -> Annotation | None:
+        """The true masks of a frame, or None where it has none."""
+        return None if self._masks is None else self._masks.annotation(index)
+
+    def prompts(self) -> dict[int, dict[int, Mask]]:
+        """The masks that a model is given.
+
+        Raises:
+            InputError: if there is no mask of the first frame, or an empty one.
+        """
+        if self._masks is None:
+            raise InputError(f"{self._path}: no masks were given; give that of the first frame")
+        return self._masks.prompts()
+
+
+def list_frames(path: Path) -> list[Path]:
+    """The pictures of a folder in natural order.
+
+    Raises:
+        InputError: if there is no such folder, no picture in it, or two of one name.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder of frames; check the path")
+    files = [
+        file
+        for file in path.iterdir()
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    ]
+    if not files:
+        raise InputError(f"{path}: no frames in this folder; it needs pictures such as 00000.jpg")
+    files.sort(key=_natural)
+    stems: dict[str, Path] = {}
+    for file in files:
+        if file.stem in stems:
+            raise InputError(
+                f"{file}: a second frame of this name beside {stems[file.stem].name}; keep masks "
+                "and frames in different folders"
+            )
+        stems[file.stem] = file
+    return files
+
+
+def _natural(file: Path) -> tuple[list[tuple[int, int, str]], str]:
+    pieces = re.findall(r"\d+|\D+", file.stem)
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces], file.name

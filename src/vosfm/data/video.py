@@ -1,0 +1,75 @@
+"""A video with masks: the one contract between files on disk and everything that reads them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+VOID = 255
+"""The label of pixels without a truth, in every index-mask format we read."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The masks of one frame.
+
+    Attributes:
+        object_ids: the objects spoken of, in the order of `masks`.
+        masks: (O, H, W) bool; they may overlap.
+        void: (H, W) bool, pixels without a truth; None if there are none.
+    """
+
+    object_ids: tuple[int, ...]
+    masks: Mask
+    void: Mask | None = None
+
+    @classmethod
+    def from_labels(cls, labels: NDArray[Any]) -> Annotation:
+        """Split an index mask (H, W), 0 background and 255 void, into one mask per object."""
+        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
+        ids = tuple(int(i) for i in present if i not in (0, VOID))
+        masks = labels[None] == np.asarray(ids, dtype=labels.dtype).reshape(-1, 1, 1)
+        void = labels == VOID if VOID in present else None
+        return cls(ids, masks, void)
+
+
+class Video(ABC):
+    """Frames in order, with masks for some of them; read lazily, held nowhere.
+
+    Attributes:
+        name: what results are filed under.
+        frame_names: stem of each frame, for the names of result files.
+        size: (H, W) of every frame.
+    """
+
+    name: str
+    frame_names: tuple[str, ...]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.frame_names)
+
+    @abstractmethod
+    def frames(self, start: int = 0) -> Iterator[Image]:
+        """The frames from `start` on, (H, W, 3) uint8 RGB each, decoded one by one."""
+
+    @abstractmethod
+    def annotation(self, index: int) -> Annotation | None:
+        """The true masks of a frame, or None where it has none."""
+
+    def annotated(self) -> tuple[int, ...]:
+        """The frames that have masks; formats that know it without reading them say so."""
+        return tuple(i for i in range(len(self)) if self.annotation(i) is not None)
+
+    @abstractmethod
+    def prompts(self) -> dict[int, dict[int, Mask]]:
+        """What a model is given: frame index -> object id -> (H, W) bool mask."""

@@ -1,0 +1,156 @@
+"""``vosfm fit``, ``validate``, ``test`` and ``predict``: Lightning's command line on our task."""
+
+from __future__ import annotations
+
+import warnings
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning_utilities.core.rank_zero import rank_zero_warn
+
+from vosfm.callbacks import PredictionWriter
+from vosfm.checkpoints.loading import check_resumable, load
+from vosfm.errors import InputError
+from vosfm.task import SegmentationTask
+from vosfm.zoo import CONFIGS
+
+# Lightning's own use of torch, which nobody who reads it here can mend.
+warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+
+_OURS = {"weights_only", "return_predictions"}
+"""Options of the trainer that are not the user's: no code is loaded, no result held in memory."""
+
+
+class TaskCLI(LightningCLI):
+    """LightningCLI with our names of configs, ways of loading and place of results.
+
+    Args:
+        arguments: as on the command line; the first is the command.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._arguments = list(arguments)
+        super().__init__(
+            SegmentationTask,
+            LightningDataModule,
+            subclass_mode_data=True,
+            # The plain mode ignores what the command line changes in an interpolation.
+            parser_kwargs={"parser_mode": "omegaconf+", "exit_on_error": False, "prog": "vosfm"},
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            # A checkpoint holds weights; what they belong to is told by configs.
+            load_from_checkpoint_support=False,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands, and the arguments that each sets itself."""
+        return {name: skip | _OURS for name, skip in LightningCLI.subcommands().items()}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, with the short names of configs written out."""
+        self.config = parser.parse_args(spell_out(self._arguments))
+
+    def before_instantiate_classes(self) -> None:
+        """Only a training saves its config, and only a prediction writes masks."""
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+        if self.subcommand == "predict":
+            self.trainer_defaults["callbacks"] = [
+                PredictionWriter(
+                    self.config.predict.out, overlap=not self.config.predict.model.exclusive
+                )
+            ]
+            self.config.predict.trainer.logger = False  # there is nothing to log but masks
+
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            parser.add_argument(
+                "--out", type=str, required=True, help="folder for the masks, one folder a video"
+            )
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing but weights is taken from a checkpoint, and those when the model is there."""
+
+    def instantiate_classes(self) -> None:
+        """Build everything.
+
+        Raises:
+            InputError: if a part refuses its arguments.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise _root(error) from error
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        arguments = super()._prepare_subcommand_kwargs(subcommand)
+        path = arguments.pop("ckpt_path", None)
+        if path is not None:
+            load(self.model.segmenter, path)
+        elif subcommand != "fit":
+            rank_zero_warn("no --ckpt_path: the weights are those that the model is built with")
+        if subcommand == "fit" and path is not None:
+            check_resumable(path)
+            arguments["ckpt_path"] = path
+        if subcommand == "predict":
+            arguments["return_predictions"] = False
+        return {**arguments, "weights_only": True}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run a command.
+
+    Args:
+        arguments: the command's name, then its options.
+
+    Raises:
+        InputError: if a config, a checkpoint or the data is unusable.
+        KeyboardInterrupt: after Ctrl-C, when everything has been put away.
+    """
+    try:
+        TaskCLI(arguments)
+    except (ArgumentError, MisconfigurationException) as error:
+        raise InputError(str(error)) from error
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+
+
+def spell_out(arguments: Sequence[str]) -> list[str]:
+    """Replace short names of configs, such as ``model/aot_t``, by the files that they name."""
+    spelled = []
+    previous = ""
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if previous in ("-c", "--config"):
+            argument = _config(argument)
+        elif option == "--config" and equals:
+            argument = f"{option}={_config(value)}"
+        spelled.append(argument)
+        previous = argument
+    return spelled
+
+
+def _root(error: ValueError) -> InputError:
+    """What a part said of its arguments, under what the parser then said of the parts around it."""
+    cause: BaseException = error
+    while not isinstance(cause, InputError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    return cause if isinstance(cause, InputError) else InputError(f"config: {cause}")
+
+
+def _config(name: str) -> str:
+    file = CONFIGS / f"{name.removesuffix('.yaml')}.yaml"
+    return str(file) if file.is_file() and not Path(name).is_file() else name

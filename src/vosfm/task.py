@@ -1,0 +1,179 @@
+"""Training and testing a segmenter under Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from hashlib import blake2b
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from vosfm.checkpoints.loading import load
+from vosfm.data.video import Mask, Video
+from vosfm.losses import SegmentationLoss
+from vosfm.metrics import VideoSegmentation
+from vosfm.optimisation import parameter_groups
+from vosfm.schedules import polynomial
+from vosfm.segmenter import Segmenter
+from vosfm.tracker import Result, Tracker
+from vosfm.types import Clip
+
+
+class SegmentationTask(L.LightningModule):
+    """Fits a segmenter on clips, and measures J and F of it on videos.
+
+    Args:
+        segmenter: the model.
+        lr: highest learning rate.
+        lowest_lr: learning rate at the start and the end.
+        encoder_lr: factor of the encoder's learning rate.
+        weight_decay: of AdamW, except where `parameter_groups` exempts.
+        warm_up: share of the training in which the learning rate rises.
+        own_predictions: share of the training after which the model's own masks enter its memory
+            instead of the true ones; 1 for never.
+        shuffle_identities: give every object of every training clip a random identity.
+        hardest: see `SegmentationLoss`.
+        protocol: by which validation and test count, a name of `vosfm.metrics.protocols`.
+        exclusive: whether a pixel belongs to one object at most when videos are tracked.
+        weights: checkpoint to start from, of any kind that `vosfm.checkpoints.load` reads; None for
+            the weights that the segmenter was built with.
+
+    Source: AOT, section 5.1.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        lr: float = 2e-4,
+        lowest_lr: float = 2e-5,
+        encoder_lr: float = 0.1,
+        weight_decay: float = 0.07,
+        warm_up: float = 0.05,
+        own_predictions: float = 0.5,
+        shuffle_identities: bool = True,
+        hardest: float = 0.15,
+        protocol: str = "davis2017",
+        exclusive: bool = True,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+        self.exclusive = exclusive
+        if weights is not None:
+            load(segmenter, weights)
+        self.lr = lr
+        self.lowest_lr = lowest_lr
+        self.encoder_lr = encoder_lr
+        self.weight_decay = weight_decay
+        self.warm_up = warm_up
+        self.own_predictions = own_predictions
+        self.shuffle_identities = shuffle_identities
+        self.loss = SegmentationLoss(hardest)
+        self.scores = torch.nn.ModuleDict(
+            {stage: VideoSegmentation(protocol) for stage in ("val", "test")}
+        )
+
+    @property
+    def progress(self) -> float:
+        """How much of the training is done, in [0, 1]."""
+        return min(1.0, self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches))
+
+    def training_step(self, clip: Clip, index: int) -> Tensor:
+        """The loss of a batch of clips."""
+        feed = "truth" if self.progress < self.own_predictions else "prediction"
+        # Another identity for every batch of every rank, the same ones in a training that resumes.
+        seed = self.trainer.global_step * self.trainer.world_size + self.trainer.global_rank
+        shuffle = seed if self.shuffle_identities else None
+        proposals = self.segmenter(clip, feed=feed, shuffle=shuffle)
+        loss: Tensor = self.loss(proposals, clip, self.progress)
+        self.log("train/loss", loss, prog_bar=True, batch_size=clip.frames.shape[0])
+        return loss
+
+    def validation_step(self, video: Video, index: int) -> None:
+        """Track a video and score every annotated frame."""
+        self._score(video, "val")
+
+    def test_step(self, video: Video, index: int) -> None:
+        """Track a video and score every annotated frame."""
+        self._score(video, "test")
+
+    def predict_step(self, video: Video, index: int) -> Iterator[Result]:
+        """Track a video, frame by frame as the results are taken."""
+        return self._track(video)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log J and F of the validation videos."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log J and F of the test videos."""
+        self._log_scores("test")
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW under a polynomial schedule with warm-up."""
+        groups = parameter_groups(self.segmenter, self.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=self.lr)
+        steps = int(self.trainer.estimated_stepping_batches)
+
+        def relative(step: int, factor: float) -> float:
+            rate = polynomial(step, steps, self.lr, self.lowest_lr, warm_up=self.warm_up)
+            return ((rate - self.lowest_lr) * factor + self.lowest_lr) / self.lr
+
+        factors = [self.encoder_lr if g["encoder"] else 1.0 for g in optimizer.param_groups]
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, [partial(relative, factor=factor) for factor in factors]
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _score(self, video: Video, stage: str) -> None:
+        metric = self.scores[stage]
+        assert isinstance(metric, VideoSegmentation)
+        score(metric, video, self._track(video))
+
+    def _track(self, video: Video) -> Iterator[Result]:
+        tracker = Tracker(self.segmenter, exclusive=self.exclusive)
+        return tracker.track(video.frames(), video.prompts())
+
+    def _log_scores(self, stage: str) -> None:
+        metric = self.scores[stage]
+        assert isinstance(metric, VideoSegmentation)
+        for name, value in metric.compute().items():
+            self.log(f"{stage}/{name}", value.float(), prog_bar=name == "J&F", rank_zero_only=True)
+        metric.reset()
+
+
+def score(metric: VideoSegmentation, video: Video, results: Iterable[Result]) -> None:
+    """Score every annotated frame of a video.
+
+    Args:
+        metric: takes the scores, under a number made of the video's name.
+        video: with the truth; its prompted objects are the ones that count.
+        results: of its frames.
+    """
+    ids = sorted({object_id for given in video.prompts().values() for object_id in given})
+    # The same number in all processes, whichever of them a sampler gave the video to.
+    sequence = int.from_bytes(blake2b(video.name.encode(), digest_size=7).digest(), "big")
+    for result in results:
+        truth = video.annotation(result.frame)
+        if truth is None:
+            continue
+        metric.update(
+            _of(ids, result.object_ids, result.masks, video.size),
+            _of(ids, truth.object_ids, truth.masks, video.size),
+            ids,
+            sequence,
+            result.frame,
+        )
+
+
+def _of(ids: list[int], found: tuple[int, ...], masks: Mask, size: tuple[int, int]) -> Mask:
+    """Masks of these objects in this order, empty where an object was not found."""
+    ordered = np.zeros((len(ids), *size), bool)
+    for row, object_id in enumerate(ids):
+        if object_id in found:
+            ordered[row] = masks[found.index(object_id)]
+    return ordered

@@ -1,0 +1,313 @@
+"""Track objects through one video, from files to files."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from vosfm import zoo
+from vosfm.checkpoints.loading import load
+from vosfm.data.drawing import overlay
+from vosfm.data.file import VideoWriter
+from vosfm.data.open import open_video
+from vosfm.data.results import ResultFolder
+from vosfm.data.video import Mask, Video
+from vosfm.errors import InputError
+from vosfm.segmenter import Segmenter
+from vosfm.tracker import Tracker
+
+STREAM = "stream.safetensors"
+"""The tracker's state in a folder of results, while there are frames left."""
+
+RECORD = "track.json"
+"""What a folder of results was made from."""
+
+OVERLAY = "overlay.mp4"
+
+_Item = TypeVar("_Item")
+
+
+def track(
+    segmenter: Segmenter,
+    video: Video,
+    out: str | os.PathLike[str],
+    exclusive: bool = True,
+    resume: bool = False,
+    save_every: int = 50,
+    rate: float | None = 25.0,
+    progress: Progress | None = None,
+) -> int:
+    """Track a video and write its masks, a state to go on from, and an overlay video.
+
+    Whatever stops it, the PNGs are whole, and `resume` continues to those that an uninterrupted
+    run would have written, bit by bit. The overlay video is drawn from the PNGs at the end, so
+    that it does not depend on where a run was stopped.
+
+    Args:
+        segmenter: the model, where it shall run.
+        video: with the masks that are given.
+        out: folder of the results, as `vosfm.data.results.ResultFolder` lays them out; empty or
+            not there yet, unless `resume`.
+        exclusive: whether a pixel belongs to one object at most.
+        resume: go on in a folder that an earlier run left; from the first frame if there is none.
+        save_every: frames between two saved states; one is also saved when it is stopped.
+        rate: frames per second of the overlay video; None for no video.
+        progress: where to show how far it is; started with the first frame.
+
+    Returns:
+        The number of frames tracked by this run.
+
+    Raises:
+        InputError: if a frame or a mask is unusable, `out` is not empty, or it holds results of
+            another video, model or first mask.
+    """
+    if save_every < 1:
+        raise InputError(f"save_every is {save_every}: give at least 1")
+    prompts = video.prompts()
+    out = Path(out)
+    stamp = _stamp(segmenter, video, prompts, exclusive)
+    finished = _is_finished(out, stamp, resume)
+    results = ResultFolder(out, video.frame_names, overlap=not exclusive)
+    tracked = 0
+    if not finished:
+        tracker = Tracker(segmenter, exclusive=exclusive)
+        if (out / STREAM).is_file():
+            tracker.resume(out / STREAM)
+        tracked = len(video) - tracker.time
+        _track(tracker, video, prompts, results, stamp, save_every, progress)
+        _write_record(out, stamp, finished=True)
+        (out / STREAM).unlink(missing_ok=True)
+    if rate is not None and not (out / OVERLAY).is_file():
+        _draw(video, results, out / OVERLAY, rate, progress)
+    return tracked
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``vosfm track`` understands."""
+    parser.add_argument("video", type=Path, help="a video file, or a folder of frames")
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        required=True,
+        metavar="PNG",
+        help="index mask of the first frame, or a folder of masks named like their frames: "
+        "objects of a later mask join there",
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="NAME",
+        help=f"a model ({', '.join(zoo.names())}), or the config.yaml of a run",
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, metavar="PATH", help="its weights"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the masks, a PNG a frame"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where an earlier run in --out was stopped"
+    )
+    parser.add_argument(
+        "--overlap",
+        action="store_true",
+        help="let objects overlap; the masks then lie in one folder per object",
+    )
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
+    )
+    parser.add_argument("--no-overlay", action="store_true", help=f"do not draw {OVERLAY}")
+    parser.add_argument(
+        "--fps", type=float, metavar="RATE", help="of the overlay (default: the video's, or 25)"
+    )
+    parser.add_argument(
+        "--save-every",
+        type=int,
+        default=50,
+        metavar="N",
+        help="frames between two saved states (default: %(default)s)",
+    )
+
+
+def main(args: argparse.Namespace) -> None:
+    """Run ``vosfm track``.
+
+    Raises:
+        InputError: as `track`, or if the model or its weights are unusable.
+    """
+    device = _device(args.device)
+    rate = args.fps
+    if rate is not None and not rate > 0:
+        raise InputError(f"--fps is {rate}: give a number above 0")
+    video = open_video(args.video, args.masks)
+    segmenter = zoo.build(args.model)
+    load(segmenter, args.checkpoint)
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _FramesPerSecond(),
+        TimeRemainingColumn(),
+    )
+    begin = perf_counter()
+    progress = Progress(*columns, console=console)
+    try:
+        tracked = track(
+            segmenter.to(device),
+            video,
+            args.out,
+            exclusive=not args.overlap,
+            resume=args.resume,
+            save_every=args.save_every,
+            rate=None if args.no_overlay else rate or getattr(video, "rate", 25.0),
+            progress=progress,
+        )
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+    seconds = perf_counter() - begin
+    print(f"{video.name}: {tracked} frames in {seconds:.1f} s, see {args.out}")
+
+
+def _track(
+    tracker: Tracker,
+    video: Video,
+    prompts: Mapping[int, Mapping[int, Mask]],
+    results: ResultFolder,
+    stamp: Mapping[str, object],
+    save_every: int,
+    progress: Progress | None,
+) -> None:
+    written = tracker.time
+    frames = tracker.track(video.frames(written), prompts)
+    try:
+        for result in _shown(frames, video.name, progress, written, len(video)):
+            if result.frame == 0:  # not before: a run that fails at once leaves nothing behind
+                _write_record(results.path, stamp, finished=False)
+            results.write(result)
+            written = result.frame + 1
+            if written % save_every == 0:
+                tracker.save(results.path / STREAM)
+    except BaseException:
+        # Stopped between a step and its PNG, the state is ahead of what was written; the one saved
+        # before then serves.
+        if 0 < written == tracker.time:
+            tracker.save(results.path / STREAM)
+        raise
+
+
+def _draw(
+    video: Video, results: ResultFolder, path: Path, rate: float, progress: Progress | None
+) -> None:
+    frames = _shown(video.frames(), "overlay", progress, 0, len(video))
+    with VideoWriter(path, rate) as writer:
+        for index, frame in enumerate(frames):
+            annotation = results.read(index)
+            writer.write(overlay(frame, annotation.masks, annotation.object_ids))
+
+
+def _shown(
+    items: Iterable[_Item], what: str, progress: Progress | None, done: int, total: int
+) -> Iterator[_Item]:
+    if progress is None:
+        yield from items
+        return
+    progress.start()
+    task = progress.add_task(what, total=total, completed=done)
+    for item in items:
+        yield item
+        progress.advance(task)
+
+
+def _is_finished(out: Path, stamp: Mapping[str, object], resume: bool) -> bool:
+    """Whether an earlier run tracked all frames.
+
+    Raises:
+        InputError: if there is no place for the results here.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; give a folder for the results")
+    if not (out.is_dir() and any(out.iterdir())):
+        return False
+    if not resume:
+        raise InputError(f"{out}: not empty; give another folder, or go on in it with --resume")
+    try:
+        record = json.loads((out / RECORD).read_text())
+    except (OSError, ValueError):
+        raise InputError(f"{out}: holds no results to go on with; give another folder") from None
+    for key, value in stamp.items():
+        if not isinstance(record, dict) or record.get(key) != value:
+            raise InputError(
+                f"{out}: was begun with another {key}; give the same one, or another folder"
+            )
+    return bool(record["finished"])
+
+
+def _write_record(out: Path, stamp: Mapping[str, object], finished: bool) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f".{RECORD}.partial"
+    partial.write_text(json.dumps({**stamp, "finished": finished}, indent=1) + "\n")
+    partial.replace(out / RECORD)
+
+
+def _stamp(
+    segmenter: Segmenter,
+    video: Video,
+    prompts: Mapping[int, Mapping[int, Mask]],
+    exclusive: bool,
+) -> dict[str, object]:
+    """What two runs must agree in to write the same masks."""
+    model = hashlib.sha256()
+    for name, value in sorted(segmenter.state_dict().items()):
+        model.update(name.encode())
+        model.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    for name, module in segmenter.named_modules():
+        for key, setting in sorted(vars(module).items()):
+            if key != "training" and isinstance(setting, str | int | float):
+                model.update(f"{name}.{key}={setting}".encode())
+    masks = hashlib.sha256()
+    for frame, given in sorted(prompts.items()):
+        for object_id, mask in sorted(given.items()):
+            masks.update(f"{frame} {object_id}".encode())
+            masks.update(np.packbits(mask).data)
+    return {
+        "video": [video.name, len(video), *video.size],
+        "model": model.hexdigest(),
+        "mask": masks.hexdigest(),
+        "choice of --overlap": not exclusive,
+    }
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: no CUDA device is usable here; choose cpu or auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+class _FramesPerSecond(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} frames/s")

@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scenes import CONFIG, contents, save_scene, save_tiny, scene, tiny
+
+from vosfm.cli import main
+from vosfm.data import FrameFolder, Image, VideoWriter, open_video, read_labels, write_labels
+from vosfm.track import OVERLAY, RECORD, STREAM, track
+
+
+class Files:
+    """A scene, a model, and the command that tracks one with the other."""
+
+    def __init__(self, folder: Path, length: int = 8) -> None:
+        self.folder = folder
+        self.frames, self.first = save_scene(folder, scene(length), ids=(3, 7))
+        self.masks = folder / "masks"
+        self.weights = save_tiny(folder / "tiny.pth")
+        self.out = folder / "out"
+
+    def command(self, *options: object, **changes: object) -> list[str]:
+        given = {
+            "video": self.frames,
+            "masks": self.first,
+            "model": CONFIG,
+            "checkpoint": self.weights,
+            "out": self.out,
+        } | changes
+        named = [f"--{name}={value}" for name, value in given.items() if name != "video"]
+        return ["track", str(given["video"]), *named, "--device=cpu", *map(str, options)]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def _pixels(path: Path) -> NDArray[np.int64]:
+    return np.stack(list(open_video(path).frames())).astype(int)
+
+
+def _frame_count(path: Path) -> int:
+    return len(_pixels(path))
+
+
+class TestResults:
+    def test_a_png_for_every_frame_and_an_overlay(
+        self, files: Files, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(files.command()) == 0
+        expected = {f"{frame.stem}.png" for frame in files.frames.iterdir()}
+        assert set(contents(files.out)) == expected | {OVERLAY, RECORD}
+        assert np.array_equal(read_labels(files.out / "00000.png"), read_labels(files.first))
+        for name in expected:
+            assert set(np.unique(read_labels(files.out / name))) <= {0, 3, 7}
+        assert len(set(contents(files.out).values())) > 5
+        assert _frame_count(files.out / OVERLAY) == 8
+        assert "8 frames" in capsys.readouterr().out
+
+    def test_a_video_file_gives_its_rate_to_the_overlay(self, files: Files) -> None:
+        with VideoWriter(files.folder / "clip.mp4", rate=12) as writer:
+            for frame in scene(8).frames():
+                writer.write(frame)
+        assert main(files.command(video=files.folder / "clip.mp4")) == 0
+        assert len(list(files.out.glob("*.png"))) == 8
+        assert open_video(files.out / OVERLAY).rate == 12  # type: ignore[attr-defined]
+
+    def test_an_object_joins_with_a_later_mask(self, files: Files) -> None:
+        assert main(files.command(masks=files.masks)) == 0
+        seen = [np.unique(read_labels(files.out / f"0000{t}.png")).tolist() for t in range(8)]
+        assert all(7 not in ids for ids in seen[:4])
+        given = read_labels(files.masks / "00004.png") == 7
+        assert np.array_equal(read_labels(files.out / "00004.png") == 7, given)
+
+    def test_overlapping_objects_have_folders_of_their_own(self, files: Files) -> None:
+        write_labels(files.masks / "00004.png", np.full((64, 64), 7, np.uint8))
+        assert main(files.command("--overlap", masks=files.masks)) == 0
+        assert len(list((files.out / "3").glob("*.png"))) == 8
+        assert sorted(file.name for file in (files.out / "7").iterdir())[0] == "00004.png"
+        assert set(np.unique(read_labels(files.out / "7" / "00004.png"))) == {7}
+        assert set(np.unique(read_labels(files.out / "3" / "00004.png"))) == {0, 3}
+        assert _frame_count(files.out / OVERLAY) == 8
+
+    def test_no_overlay_if_not_wanted(self, files: Files) -> None:
+        assert main(files.command("--no-overlay")) == 0
+        assert not (files.out / OVERLAY).exists()
+
+
+def _stop(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> None:
+    """Let the reading of frames fail once it comes to a frame."""
+    whole = FrameFolder.frames
+
+    def frames(self: FrameFolder, start: int = 0) -> Iterator[Image]:
+        for index, frame in enumerate(whole(self, start), start):
+            if index == at:
+                raise error
+            yield frame
+
+    monkeypatch.setattr(FrameFolder, "frames", frames)
+
+
+class TestResume:
+    @pytest.mark.parametrize("options", [[], ["--overlap"]], ids=["exclusive", "overlap"])
+    @pytest.mark.parametrize("at", [1, 4, 7])
+    def test_goes_on_bit_by_bit(
+        self,
+        files: Files,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        at: int,
+        options: list[str],
+    ) -> None:
+        command = files.command(*options, masks=files.masks)
+        assert main([*command, f"--out={files.folder / 'whole'}"]) == 0
+        with monkeypatch.context() as patch:
+            _stop(patch, at, KeyboardInterrupt())
+            assert main(command) == 130
+        assert (files.out / STREAM).is_file()
+        assert not (files.out / OVERLAY).exists()
+        capsys.readouterr()
+        assert main([*command, "--resume"]) == 0
+        assert f"{8 - at} frames" in capsys.readouterr().out
+        assert contents(files.out) == contents(files.folder / "whole")
+        drawn, expected = (_pixels(f / OVERLAY) for f in (files.out, files.folder / "whole"))
+        assert np.abs(drawn - expected).mean() < 1
+
+    def test_after_a_kill_it_goes_on_from_the_last_saved_state(
+        self, files: Files, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert main(files.command(out=files.folder / "whole")) == 0
+        with monkeypatch.context() as patch:
+            _stop(patch, 6, KeyboardInterrupt())
+            assert main(files.command("--save-every=4")) == 130
+        early = files.folder / "early"
+        with monkeypatch.context() as patch:
+            _stop(patch, 4, KeyboardInterrupt())
+            assert main(files.command(out=early)) == 130
+        shutil.copy(early / STREAM, files.out / STREAM)
+        (files.out / "00005.png").write_bytes(b"")
+        assert main(files.command("--resume")) == 0
+        assert contents(files.out) == contents(files.folder / "whole")
+
+    def test_states_are_saved_on_the_way(
+        self, files: Files, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        saved = []
+        monkeypatch.setattr("vosfm.track.Tracker.save", lambda self, path: saved.append(self.time))
+        assert main(files.command("--save-every=3")) == 0
+        assert saved == [3, 6]
+
+    def test_an_error_keeps_what_is_done(
+        self, files: Files, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert main(files.command(out=files.folder / "whole")) == 0
+        kept = (files.frames / "00005.jpg").read_bytes()
+        (files.frames / "00005.jpg").write_bytes(kept[: len(kept) // 2])
+        assert main(files.command()) == 2
+        (files.frames / "00005.jpg").write_bytes(kept)
+        assert main(files.command("--resume")) == 0
+        assert contents(files.out) == contents(files.folder / "whole")
+
+    def test_a_finished_folder_is_left_as_it_is(
+        self, files: Files, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert main(files.command("--resume")) == 0
+        before = contents(files.out)
+        monkeypatch.setattr("vosfm.track.Tracker.step", None)
+        assert main(files.command("--resume")) == 0
+        assert contents(files.out) == before
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda f: {"checkpoint": save_tiny(f.folder / "other.pth", seed=1)}, "another model"),
+            (lambda f: {"masks": f.masks}, "another mask"),
+            (lambda f: {"video": shutil.copytree(f.frames, f.folder / "more")}, "another video"),
+        ],
+        ids=["model", "mask", "video"],
+    )
+    def test_only_with_the_same_input(
+        self,
+        files: Files,
+        capsys: pytest.CaptureFixture[str],
+        change: Callable[[Files], dict[str, object]],
+        words: str,
+    ) -> None:
+        assert main(files.command("--no-overlay")) == 0
+        before = contents(files.out)
+        assert main(files.command("--resume", **change(files))) == 2
+        assert words in capsys.readouterr().err
+        assert contents(files.out) == before
+
+    def test_ctrl_c(self, tmp_path: Path) -> None:
+        files = Files(tmp_path, length=60)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "vosfm", *files.command()]
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as run:
+            limit = time.monotonic() + 60
+            while len(list(files.out.glob("0*.png"))) < 5 and time.monotonic() < limit:
+                time.sleep(0.005)
+            run.send_signal(signal.SIGINT)
+            assert run.stderr is not None
+            errors = run.stderr.read()
+        assert run.returncode == 130
+        assert "Traceback" not in errors
+        written = sorted(files.out.glob("*.png"))
+        assert 5 <= len(written) < 60
+        for path in written:
+            read_labels(path)
+        assert not list(files.out.glob(".*"))
+        segmenter = tiny()
+        assert track(segmenter, open_video(files.frames, files.first), files.out, resume=True) < 56
+        track(segmenter, open_video(files.frames, files.first), tmp_path / "whole")
+        assert contents(files.out) == contents(tmp_path / "whole")
+
+
+def _no_first_mask(files: Files) -> dict[str, object]:
+    (files.masks / "00000.png").unlink()
+    return {"masks": files.masks}
+
+
+def _mask(labels: NDArray[np.uint8]) -> Callable[[Files], dict[str, object]]:
+    def spoil(files: Files) -> dict[str, object]:
+        write_labels(files.first, labels)
+        return {}
+
+    return spoil
+
+
+def _changing_size(files: Files) -> dict[str, object]:
+    cv2.imwrite(str(files.frames / "00002.jpg"), np.zeros((32, 64, 3), np.uint8))
+    return {}
+
+
+def _truncated_jpeg(files: Files) -> dict[str, object]:
+    content = (files.frames / "00002.jpg").read_bytes()
+    (files.frames / "00002.jpg").write_bytes(content[: len(content) // 2])
+    return {}
+
+
+def _truncated_video(files: Files) -> dict[str, object]:
+    path = files.folder / "clip.mp4"
+    with VideoWriter(path) as writer:
+        for frame in scene(60).frames():
+            writer.write(frame)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 3])
+    return {"video": path}
+
+
+def _no_frames(files: Files) -> dict[str, object]:
+    (files.folder / "empty").mkdir()
+    return {"video": files.folder / "empty"}
+
+
+def _not_empty(files: Files) -> dict[str, object]:
+    files.out.mkdir()
+    (files.out / "notes.txt").write_text("mine")
+    return {}
+
+
+EMPTY, VOID = np.zeros((64, 64), np.uint8), np.full((64, 64), 255, np.uint8)
+SPOILED: dict[str, tuple[Callable[[Files], dict[str, object]], str]] = {
+    "no masks": (lambda f: {"masks": f.folder / "none.png"}, "none.png: no such mask"),
+    "no first mask": (_no_first_mask, "no mask for the first frame"),
+    "mask of another size": (_mask(np.ones((32, 64), np.uint8)), "first.png: the mask measures"),
+    "only void": (_mask(VOID), "255"),
+    "empty mask": (_mask(EMPTY), "holds no object"),
+    "frames of changing size": (_changing_size, "00002.jpg: the frame measures 32 x 64"),
+    "truncated JPEG": (_truncated_jpeg, "00002.jpg: the picture is truncated"),
+    "truncated video": (_truncated_video, "clip.mp4"),
+    "no frames": (_no_frames, "empty: no frames"),
+    "no video": (lambda f: {"video": f.folder / "none.mp4"}, "none.mp4: no such video"),
+    "another model": (lambda f: {"model": "aot_t"}, "tiny.pth: a checkpoint of another model"),
+    "no model": (lambda f: {"model": "aot_z"}, "no model 'aot_z'"),
+    "no checkpoint": (lambda f: {"checkpoint": "none.pth"}, "none.pth: no such checkpoint"),
+    "out not empty": (_not_empty, "out: not empty"),
+    "out a file": (lambda f: {"out": f.first}, "first.png: is a file"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_bad_input_is_one_line(files: Files, capsys: pytest.CaptureFixture[str], case: str) -> None:
+    spoil, words = SPOILED[case]
+    changes = spoil(files)
+    before = set(contents(files.out)) if files.out.is_dir() else set()
+    assert main(files.command(**changes)) == 2
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if line.startswith("vosfm: error: ")]
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert error.endswith(f"{lines[0]}\n")
+    assert "Traceback" not in error
+    # Frames before a broken one stay, and can be gone on from; nothing else does.
+    left = set(contents(files.out)) - before if files.out.is_dir() else set()
+    if left:
+        assert left >= {RECORD, STREAM}
+        for name in left - {RECORD, STREAM}:
+            read_labels(files.out / name)
+    else:
+        assert files.out.is_dir() == bool(before)
+    assert bool(left) == (case in ("frames of changing size", "truncated JPEG", "truncated video"))
