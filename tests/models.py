@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,29 +10,14 @@ from numpy.typing import NDArray
 
 import vosfm
 
-WIDTH = 32
-
-
-def tiny_overrides() -> dict[str, Any]:
-    """Overrides of `aot_t` that make it tiny: 4 identities, 32 channels."""
-    return {
-        "encoder": {"name": "mobilenetv2_035", "width": WIDTH},
-        "mask_encoder": {"width": WIDTH, "identities": 4, "gain": 30.0},
-        "memory": {"reader": {"width": WIDTH, "heads": 2, "hidden": 64, "radius": 2}},
-        "decoder": {
-            "embedding": WIDTH,
-            "readouts": [WIDTH],
-            "skips": [8, 16, 32],
-            "width": WIDTH,
-            "identities": 4,
-        },
-    }
+CONFIG = Path(__file__).parent / "configs" / "tiny.yaml"
+"""A tiny AOT of 4 identities, with data and a trainer."""
 
 
 def tiny(seed: int = 0) -> vosfm.Segmenter:
-    """An AOT of few weights, the same ones for the same seed, with lively outputs."""
+    """The model of CONFIG, the same weights for the same seed, with lively outputs."""
     torch.manual_seed(seed)
-    segmenter = vosfm.build("aot_t", **tiny_overrides()).eval()
+    segmenter = vosfm.build(str(CONFIG), mask_encoder={"gain": 30.0}).eval()
     # Fresh weights propagate nothing; louder ones make every input matter.
     torch.nn.init.normal_(segmenter.memory.reader.blocks[0].to_value.weight, std=0.5)
     torch.nn.init.normal_(segmenter.decoder.exit.weight, std=0.5)

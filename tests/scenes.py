@@ -7,21 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from models import tiny
 
-import vosfm
 from vosfm.data import ProceduralVideo, Video, write_labels
-
-CONFIG = Path(__file__).parent / "configs" / "tiny.yaml"
-"""A tiny model with data and a trainer."""
-
-
-def tiny(seed: int = 0) -> vosfm.Segmenter:
-    """The model of CONFIG; fresh weights propagate nothing, these do."""
-    torch.manual_seed(seed)
-    segmenter = vosfm.build(str(CONFIG)).eval()
-    torch.nn.init.normal_(segmenter.memory.reader.blocks[0].to_value.weight, std=0.5)
-    torch.nn.init.normal_(segmenter.decoder.exit.weight, std=0.5)
-    return segmenter
 
 
 def save_tiny(path: Path, seed: int = 0) -> Path:

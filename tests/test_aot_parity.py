@@ -200,7 +200,7 @@ def follow(golden: Golden, layers: int) -> None:
         size = (labels.shape[0], labels.shape[1])
         seen = proposal.tracked or proposal
         check_logits(golden, index, seen.background, seen.logits)
-        masks = segmenter.aggregate(proposal, size)[0]
+        masks = segmenter.aggregate(proposal, size=size)[0]
         share = torch.cat((1 - masks.sum(0, keepdim=True), masks))
         top = share.topk(2, 0).values
         # Random weights leave near ties; those may fall to either side.

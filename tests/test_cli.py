@@ -12,7 +12,8 @@ import pytest
 import torch
 import wandb
 import yaml
-from scenes import CONFIG, contents, save_scene, scene
+from models import CONFIG
+from scenes import contents, save_scene, scene
 from torch.utils.data import DataLoader, Dataset
 
 from vosfm import InputError, build, cli, zoo

@@ -12,8 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from models import CONFIG, tiny
 from numpy.typing import NDArray
-from scenes import CONFIG, contents, save_scene, save_tiny, scene, tiny
+from scenes import contents, save_scene, save_tiny, scene
 
 from vosfm.cli import main
 from vosfm.data import FrameFolder, Image, VideoWriter, open_video, read_labels, write_labels

@@ -7,7 +7,9 @@ things that it must beat, and names the files to look at.
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -41,22 +43,17 @@ def main() -> int:
     """Run the demonstration; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m vosfm.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the results")
-    parser.add_argument(
-        "--quick", action="store_true", help="a few steps only, to see that it runs"
-    )
     args = parser.parse_args()
     out: Path = args.out
     begin = perf_counter()
     layers = f"--config model/{MODEL} --config data/procedural"
     test = f"--data.init_args.test.init_args.difficulty {DIFFICULTY}"
     checkpoint = out / "fit" / "checkpoints" / "final.ckpt"
-    fit = f"fit {layers} --config trainer/demo --trainer.default_root_dir {out}"
-    if args.quick:
-        fit += " --trainer.max_steps 4 --trainer.limit_val_batches 1 --data.init_args.num_workers 0"
+    log = f"--trainer.logger.init_args.save_dir {out.parent}"
+    shutil.rmtree(out / "track", ignore_errors=True)  # of an earlier demonstration
     clip, first = film(out)
     for line in (
-        f"{fit} --trainer.logger.init_args.save_dir {out.parent}"
-        f" --trainer.logger.init_args.name {out.name}",
+        f"fit {layers} --config trainer/demo {log} --trainer.logger.init_args.name {out.name}",
         f"test {layers} {test} --trainer.logger false --ckpt_path {checkpoint}",
         f"track {clip} --masks {first} --model {MODEL} --checkpoint {checkpoint}"
         f" --out {out / 'track'}",
@@ -65,14 +62,16 @@ def main() -> int:
         code = subprocess.run([sys.executable, "-m", "vosfm", *shlex.split(line)]).returncode
         if code:
             return code
-    table = compare(checkpoint)
-    Console().print(table)
+    scores = compare(checkpoint)
+    (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+    Console().print(tabulate(scores))
     minutes = (perf_counter() - begin) / 60
     print(f"All of it took {minutes:.1f} minutes. Look at:")
     for path, what in (
         (out / "track" / "overlay.mp4", "the clip with the model's masks"),
         (out / "track", "the same masks as palette PNGs, one per frame"),
         (out / "fit" / "metrics.csv", "loss and validation scores of the training"),
+        (out / "scores.json", "the table above, with recall and decay"),
         (checkpoint, "the weights"),
     ):
         print(f"  {path}  {what}")
@@ -91,8 +90,15 @@ def film(out: Path) -> tuple[Path, Path]:
     return out / "clip.mp4", out / "first.png"
 
 
-def compare(checkpoint: Path) -> Table:
-    """J and F of the model and of what it must beat, over the held-out scenes."""
+def compare(checkpoint: Path) -> dict[str, dict[str, float]]:
+    """Measure the model and what it must beat over the held-out scenes.
+
+    Args:
+        checkpoint: of the model.
+
+    Returns:
+        Method -> metric -> value in [0, 1], the model first.
+    """
     segmenter = zoo.build(MODEL)
     load(segmenter, checkpoint)
 
@@ -108,19 +114,25 @@ def compare(checkpoint: Path) -> Table:
         "first mask repeated": lambda video: repeat(video.frames(), video.prompts()),
         "mask carried by DIS flow": lambda video: carry(video.frames(), video.prompts(), DIS()),
     }
-    table = Table(title=f"Scenes {', '.join(map(str, SEEDS))}, difficulty {DIFFICULTY}, in %")
-    table.add_column("method")
-    for name in (*SHOWN, "J&F of the model is higher by"):
-        table.add_column(name, justify="right")
-    best = 0.0
+    scores = {}
     for name, method in methods.items():
         metric = VideoSegmentation("davis2017")
         for video in ProceduralVideos(SEEDS, difficulty=DIFFICULTY):
             score(metric, video, method(video))
-        values = {key: 100 * float(value) for key, value in metric.compute().items()}
-        best = best or values["J&F"]
-        ahead = "" if method is tracked else f"{best - values['J&F']:+.1f}"
-        table.add_row(name, *(f"{values[key]:.1f}" for key in SHOWN), ahead)
+        scores[name] = {key: float(value) for key, value in metric.compute().items()}
+    return scores
+
+
+def tabulate(scores: dict[str, dict[str, float]]) -> Table:
+    """Set the first method beside the others, in percent."""
+    table = Table(title=f"Scenes {', '.join(map(str, SEEDS))}, difficulty {DIFFICULTY}, in %")
+    table.add_column("method", no_wrap=True)
+    for name in (*SHOWN, "model ahead by"):
+        table.add_column(name, justify="right")
+    model = next(iter(scores.values()))["J&F"]
+    for row, (name, values) in enumerate(scores.items()):
+        shown = [f"{100 * values[key]:.1f}" for key in SHOWN]
+        table.add_row(name, *shown, f"{100 * (model - values['J&F']):+.1f}" if row else "")
     return table
 
 

@@ -24,11 +24,11 @@ from vosfm.types import (
     Clip,
     Encoding,
     Features,
+    Geometry,
     Objects,
     Points,
     Prompt,
     Proposal,
-    Readout,
     Size,
     State,
     When,
@@ -127,19 +127,9 @@ class Segmenter(nn.Module):
             objects, prompt = self._join(state, features, prompts, tracked)
         else:
             objects, prompt = state.objects, prompts
-        proposal = Proposal(
-            objects,
-            features.geometry,
-            features.embedding.new_zeros(0),
-            readout=_NOTHING,
-            prompt=prompt,
-            tracked=tracked,
-        )
-        masks = self.aggregate(proposal, size=features.geometry.prepared)
-        void = prompt.void
-        if void is not None:
-            void = prepare(void[:, None], features.geometry)[:, 0]
-        encoding = self.mask_encoder(features, masks, objects, void)
+        geometry = features.geometry
+        masks = self._settle(objects, geometry, prompt, tracked, geometry.prepared)
+        encoding = self._encode_masks(features, masks, objects, prompt.void)
         read = self._decode(state, objects, features, encoding)
         return replace(read, prompt=prompt, tracked=tracked)
 
@@ -168,16 +158,13 @@ class Segmenter(nn.Module):
         if masks is not None or encoding is None:
             if masks is None:
                 masks = self.aggregate(proposal, size=features.geometry.prepared)
-            if void is not None:
-                void = prepare(void[:, None], features.geometry)[:, 0]
-            prepared = prepare(masks, features.geometry)
-            encoding = self.mask_encoder(features, prepared, proposal.objects, void)
+            encoding = self._encode_masks(features, masks, proposal.objects, void)
         entry = self.memory.reader.entry(features, proposal.readout, encoding)
         when = When(state.time, proposal.prompt is not None, state.seed)
         banks = self.memory.write(state.banks, entry, when)
         return replace(state, time=state.time + 1, objects=proposal.objects, banks=banks)
 
-    def aggregate(self, proposal: Proposal, size: Size | None = None) -> Tensor:
+    def aggregate(self, proposal: Proposal, *, size: Size | None = None) -> Tensor:
         """Turn a proposal into masks.
 
         Args:
@@ -189,8 +176,7 @@ class Segmenter(nn.Module):
             objects exclude each other, they displace what was tracked.
         """
         size = size or proposal.geometry.source
-        prompt = proposal.prompt
-        if prompt is None:
+        if proposal.prompt is None:
             return aggregate(
                 proposal.logits[:, :, 0],
                 None if proposal.background is None else proposal.background[:, :, 0],
@@ -198,20 +184,9 @@ class Segmenter(nn.Module):
                 proposal.geometry,
                 size,
             )
-        if size == proposal.geometry.source:
-            given = prompt.masks.float()
-        else:
-            given = prepare(prompt.masks, proposal.geometry).float()
-            given = given if size == proposal.geometry.prepared else resize_masks(given, size)
-        if proposal.tracked is None:
-            return given
-        masks = self.aggregate(proposal.tracked, size)
-        joined = proposal.objects.count - masks.shape[1]
-        masks = torch.cat((masks, masks.new_zeros(masks.shape[0], joined, *size)), 1)
-        rows = prompt.given.to(masks.device)[..., None, None]
-        if proposal.objects.exclusive:
-            masks = masks * ~given.any(1, keepdim=True)
-        return torch.where(rows, given, masks)
+        return self._settle(
+            proposal.objects, proposal.geometry, proposal.prompt, proposal.tracked, size
+        )
 
     def remove(self, state: State, object_ids: list[int] | tuple[int, ...]) -> State:
         """Forget objects; memory that no living object needs is dropped.
@@ -268,7 +243,7 @@ class Segmenter(nn.Module):
                 state = self.commit(state, features, proposal, truth, void)
             else:
                 with torch.no_grad():
-                    masks = self.aggregate(proposal, features.geometry.prepared)
+                    masks = self.aggregate(proposal, size=features.geometry.prepared)
                     encoding = self.mask_encoder(features, masks, objects)
                 state = self.commit(state, features, replace(proposal, encoding=encoding))
         return proposals
@@ -283,6 +258,39 @@ class Segmenter(nn.Module):
         readout = self.memory.read(state.banks, features, objects.rows, encoding)
         logits, background = self.decoder(features, readout, objects)
         return Proposal(objects, features.geometry, logits, readout, background, encoding=encoding)
+
+    def _encode_masks(
+        self, features: Features, masks: Tensor, objects: Objects, void: Tensor | None
+    ) -> Encoding:
+        """Encode masks (B, O, H, W) of the source or the prepared size."""
+        if void is not None:
+            void = prepare(void[:, None], features.geometry)[:, 0]
+        encoding: Encoding = self.mask_encoder(
+            features, prepare(masks, features.geometry), objects, void
+        )
+        return encoding
+
+    def _settle(
+        self,
+        objects: Objects,
+        geometry: Geometry,
+        prompt: Prompt,
+        tracked: Proposal | None,
+        size: Size,
+    ) -> Tensor:
+        """Masks (B, O, *size) of a frame of which some are given and the others were tracked."""
+        given = prompt.masks
+        if size != geometry.source:
+            given = resize_masks(prepare(given, geometry), size)
+        given = given.float()
+        if tracked is None:
+            return given
+        masks = self.aggregate(tracked, size=size)
+        joined = objects.count - masks.shape[1]
+        masks = torch.cat((masks, masks.new_zeros(masks.shape[0], joined, *size)), 1)
+        if objects.exclusive:
+            masks = masks * (given.amax(1, keepdim=True) == 0)
+        return torch.where(prompt.given.to(masks.device)[..., None, None], given, masks)
 
     def _join(
         self,
@@ -326,9 +334,6 @@ class Segmenter(nn.Module):
                 stacked[0, column] = masks[object_id]
                 rows[0, column] = True
         return objects, Prompt(stacked, rows)
-
-
-_NOTHING = Readout(())
 
 
 def _frame(features: Features, batch: int, index: int) -> Features:

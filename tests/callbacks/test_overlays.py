@@ -8,7 +8,8 @@ import lightning as L
 import numpy as np
 import pytest
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
-from scenes import contents, scene, tiny
+from models import tiny
+from scenes import contents, scene
 
 from vosfm import InputError, Tracker
 from vosfm.callbacks import Overlays

@@ -4,7 +4,8 @@ from typing import Any
 
 import lightning as L
 import pytest
-from scenes import scene, tiny
+from models import tiny
+from scenes import scene
 
 from vosfm.callbacks import ProgressBar
 from vosfm.data import VideoDataModule, Videos

@@ -7,8 +7,9 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from models import tiny
 from numpy.typing import NDArray
-from scenes import contents, scene, tiny
+from scenes import contents, scene
 
 from vosfm import InputError, Result, Tracker
 from vosfm.callbacks import PredictionWriter

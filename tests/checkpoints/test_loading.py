@@ -7,8 +7,8 @@ from typing import Any
 import goldens
 import pytest
 import torch
+from models import CONFIG, tiny
 from safetensors.torch import save_file
-from scenes import CONFIG, tiny
 from torch import Tensor
 
 import vosfm

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vosfm.data.masks import read_labels
-from vosfm.data.video import VOID, Annotation, Mask
+from vosfm.data.video import VOID, Annotation, Mask, Video
 from vosfm.errors import InputError
 
 
@@ -110,6 +110,31 @@ class IndexMasks:
         # DAVIS 2016 as first released marks its object 255, which elsewhere means void.
         void = (labels == VOID) if np.any((labels > 0) & (labels < VOID)) else np.False_
         return np.where(void, VOID, labels > 0).astype(np.uint8)
+
+
+class MaskedVideo(Video):
+    """A video on disk whose masks, if it has any, are index PNGs."""
+
+    _path: Path
+    _masks: IndexMasks | None
+
+    def annotated(self) -> tuple[int, ...]:
+        """The frames that have a mask."""
+        return () if self._masks is None else self._masks.annotated()
+
+    def annotation(self, index: int) -> Annotation | None:
+        """The true masks of a frame, or None where it has none."""
+        return None if self._masks is None else self._masks.annotation(index)
+
+    def prompts(self) -> dict[int, dict[int, Mask]]:
+        """The masks that a model is given.
+
+        Raises:
+            InputError: if there is no mask of the first frame, or an empty one.
+        """
+        if self._masks is None:
+            raise InputError(f"{self._path}: no masks were given; give that of the first frame")
+        return self._masks.prompts()
 
 
 def _why_empty(annotation: Annotation) -> str:

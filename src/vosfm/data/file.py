@@ -16,12 +16,12 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vosfm.data.annotations import IndexMasks
-from vosfm.data.video import Annotation, Image, Mask, Video
+from vosfm.data.annotations import IndexMasks, MaskedVideo
+from vosfm.data.video import Image
 from vosfm.errors import InputError
 
 
-class VideoFile(Video):
+class VideoFile(MaskedVideo):
     """A video file, decoded as it is read and never held; turned upright if it says how.
 
     Args:
@@ -142,24 +142,6 @@ class VideoFile(Video):
             f"{self._path}: broken or truncated at frame {index} of {len(self)}; copy it again, or "
             "cut it before that frame"
         )
-
-    def annotated(self) -> tuple[int, ...]:
-        """The frames that have a mask."""
-        return () if self._masks is None else self._masks.annotated()
-
-    def annotation(self, index: int) -> Annotation | None:
-        """The true masks of a frame, or None where it has none."""
-        return None if self._masks is None else self._masks.annotation(index)
-
-    def prompts(self) -> dict[int, dict[int, Mask]]:
-        """The masks that a model is given.
-
-        Raises:
-            InputError: if there is no mask of the first frame, or an empty one.
-        """
-        if self._masks is None:
-            raise InputError(f"{self._path}: no masks were given; give that of the first frame")
-        return self._masks.prompts()
 
 
 class VideoWriter:

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vosfm.data.annotations import IndexMasks
+from vosfm.data.annotations import IndexMasks, MaskedVideo
 from vosfm.data.images import SUFFIXES, read_image
-from vosfm.data.video import Annotation, Image, Mask, Video
+from vosfm.data.video import Image
 from vosfm.errors import InputError
 
 
-class FrameFolder(Video):
+class FrameFolder(MaskedVideo):
     """A folder of pictures, in natural order (2 before 10).
 
     Args:
@@ -63,24 +63,6 @@ class FrameFolder(Video):
                     f"{first}; bring all frames to one size"
                 )
             yield image
-
-    def annotated(self) -> tuple[int, ...]:
-        """The frames that have a mask."""
-        return () if self._masks is None else self._masks.annotated()
-
-    def annotation(self, index: int) -> Annotation | None:
-        """The true masks of a frame, or None where it has none."""
-        return None if self._masks is None else self._masks.annotation(index)
-
-    def prompts(self) -> dict[int, dict[int, Mask]]:
-        """The masks that a model is given.
-
-        Raises:
-            InputError: if there is no mask of the first frame, or an empty one.
-        """
-        if self._masks is None:
-            raise InputError(f"{self._path}: no masks were given; give that of the first frame")
-        return self._masks.prompts()
 
 
 def list_frames(path: Path) -> list[Path]:

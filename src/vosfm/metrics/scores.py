@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from vosfm.metrics.protocols import COLUMNS, Row
@@ -56,11 +57,13 @@ class Scores:
 
     def table(self) -> Table:
         """Lay the sequences out as a rich table, in percent, with the whole as its footer."""
-        table = Table(title=f"{self.protocol}, {len(self.objects)} objects", show_footer=True)
-        table.add_column("sequence", footer="global")
+        title = f"{self.protocol}, {len(self.objects)} objects"
+        table = Table(title=title, show_footer=True, box=SIMPLE, padding=(0, 1, 0, 0))
+        table.add_column("sequence", footer="global", no_wrap=True)
         table.add_column("frames", footer=str(sum(self.frames.values())), justify="right")
         for column in COLUMNS:
-            table.add_column(column, footer=f"{100 * self.overall[column]:.1f}", justify="right")
+            footer = f"{100 * self.overall[column]:.1f}"
+            table.add_column(column.replace("_", " "), footer=footer, justify="right")
         for name, row in self.sequences.items():
             percents = (f"{100 * row[column]:.1f}" for column in COLUMNS)
             table.add_row(name, str(self.frames[name]), *percents)

@@ -1,0 +1,107 @@
+"""Optimisation, averaging, and a model that learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import goldens
+import lightning as L
+import pytest
+import torch
+from models import tiny
+from torch.utils.data import DataLoader
+
+import vosfm
+from vosfm.callbacks import EMA
+from vosfm.data import ProceduralClips, ProceduralVideo, collate
+from vosfm.metrics import VideoSegmentation
+from vosfm.optimisation import parameter_groups
+from vosfm.task import SegmentationTask, score
+from vosfm.tracker import Result
+
+
+def test_groups_hold_every_parameter_once() -> None:
+    segmenter = vosfm.build("aot_t", encoder={"frozen_stages": 2})
+    groups = parameter_groups(segmenter, weight_decay=0.07)
+    held = [id(p) for group in groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in segmenter.parameters() if p.requires_grad)
+    frozen = [n for n, p in segmenter.named_parameters() if not p.requires_grad]
+    assert {n.split(".")[2] for n in frozen} == {"conv_stem", "bn1", "blocks"}
+    assert {n.split(".")[3] for n in frozen if ".blocks." in n} == {"0", "1"}
+    decaying = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    for name, parameter in segmenter.named_parameters():
+        if name.endswith("bias") or "relative_value" in name or name == "decoder.exit.weight":
+            assert id(parameter) not in decaying
+    assert id(segmenter.memory.reader.blocks[0].to_value.weight) in decaying
+
+
+def test_average_equals_the_released_one() -> None:
+    golden = goldens.load("aot_schedules")
+    ema = EMA(horizon=0.1)
+    ema._highest = 1 - 1 / (0.1 * golden.hyper["total_steps"])
+    parameters = golden.inputs["params"]
+    shadow, history = parameters[0].clone(), {}
+    for update in range(1, len(parameters)):
+        shadow = ema._average(shadow, parameters[update], update)
+        history[update] = shadow.clone()
+    golden.check("ema_shadow", torch.stack([history[t] for t in golden.hyper["ema_at"]]))
+
+
+def fit(task: SegmentationTask, folder: Path, steps: int) -> L.Trainer:
+    clips = ProceduralClips(length=2, size=(64, 64), objects=2, clips=2, difficulty=(0.0, 0.1))
+    trainer = L.Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        max_steps=steps,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(task, DataLoader(clips, batch_size=2, collate_fn=collate))
+    return trainer
+
+
+def test_a_model_learns_a_clip(tmp_path: Path) -> None:
+    task = SegmentationTask(tiny(), lr=5e-3, encoder_lr=1.0, own_predictions=1.0)
+    losses = []
+    task.log = lambda name, value, **_: losses.append(float(value))  # type: ignore[assignment,misc]
+    fit(task, tmp_path, 40)
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+def test_training_starts_from_weights(tmp_path: Path) -> None:
+    torch.save(tiny(seed=3).state_dict(), tmp_path / "weights.pth")
+    task = SegmentationTask(tiny(), weights=str(tmp_path / "weights.pth"))
+    theirs = tiny(seed=3).state_dict()
+    assert all(torch.equal(v, theirs[k]) for k, v in task.segmenter.state_dict().items())
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_videos_whose_objects_overlap(exclusive: bool) -> None:
+    video = ProceduralVideo(0, 3, (64, 64), objects=2, parts=True)
+    task = SegmentationTask(tiny(), exclusive=exclusive)
+    if exclusive:
+        with pytest.raises(vosfm.InputError, match="masks overlap"):
+            task._score(video, "val")
+        return
+    task._score(video, "val")
+    rows = task.scores["val"].per_object()
+    assert {object_id for _, object_id in rows} == set(video.prompts()[0])
+
+
+def test_the_truth_scores_one_and_nothing_scores_nothing() -> None:
+    video = ProceduralVideo(1, 5, (64, 64), objects=2)
+    for full in (True, False):
+        metric = VideoSegmentation("davis2017")
+        results = []
+        for index in range(5):
+            truth = video.annotation(index)
+            assert truth is not None
+            kept = len(truth.object_ids) if full else 0
+            results.append(
+                Result(index, truth.object_ids[:kept], truth.masks[:kept], torch.ones(kept).numpy())
+            )
+        score(metric, video, results)
+        value = float(metric.compute()["J"])
+        assert value == 1 if full else value < 0.5
