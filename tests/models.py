@@ -18,9 +18,18 @@ def tiny(seed: int = 0) -> vosfm.Segmenter:
     """The model of CONFIG, the same weights for the same seed, with lively outputs."""
     torch.manual_seed(seed)
     segmenter = vosfm.build(str(CONFIG), mask_encoder={"gain": 30.0}).eval()
-    # Fresh weights propagate nothing; louder ones make every input matter.
-    torch.nn.init.normal_(segmenter.memory.reader.blocks[0].to_value.weight, std=0.5)
-    torch.nn.init.normal_(segmenter.decoder.exit.weight, std=0.5)
+    # Fresh weights propagate next to nothing; these let the past decide what is seen.
+    block = segmenter.memory.reader.blocks[0]
+    for weight, std in (
+        (block.to_key.weight, 3.0),
+        (block.to_value.weight, 0.5),
+        (block.long_term.project.weight, 1.0),
+        (block.short_term.project.weight, 1.0),
+        (segmenter.decoder.exit.weight, 0.5),
+    ):
+        torch.nn.init.normal_(weight, std=std)
+    for skip in (segmenter.decoder.skip4, segmenter.decoder.skip8, segmenter.decoder.skip16):
+        skip.weight.data.mul_(0.02)
     return segmenter
 
 

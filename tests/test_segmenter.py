@@ -93,7 +93,7 @@ def test_training_and_streaming_are_the_same_road(segmenter: Segmenter) -> None:
             features = segmenter.encode(batch.frames[:, t])
             given = {o + 1: batch.masks[0, 0, o] for o in range(2)} if t == 0 else None
             streamed = segmenter.propose(state, features, given)
-            torch.testing.assert_close(streamed.logits, proposal.logits, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(streamed.logits, proposal.logits, rtol=1e-3, atol=1e-3)
             truth = None if t == 0 else batch.masks[:, t]
             state = segmenter.commit(state, features, streamed, truth)
 
@@ -151,3 +151,15 @@ def test_prompts_that_need_a_prompt_encoder(segmenter: Segmenter) -> None:
         segmenter.propose(state, features, {1: Points(((1.0, 2.0),), (1,))})
     with pytest.raises(InputError, match="no object has a mask yet"):
         segmenter.propose(state, features)
+
+
+def test_own_masks_are_remembered_without_gradient(segmenter: Segmenter) -> None:
+    """The identities learn from true masks alone (AOT's sequential training)."""
+    for feed, expected in (("truth", [True, True]), ("prediction", [True, False])):
+        learning: list[bool] = []
+        hook = segmenter.mask_encoder.register_forward_hook(
+            lambda *_, seen=learning: seen.append(torch.is_grad_enabled())
+        )
+        segmenter(clip(length=3), feed=feed)
+        hook.remove()
+        assert learning == expected

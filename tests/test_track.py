@@ -135,7 +135,7 @@ class TestResume:
         assert f"{8 - at} frames" in capsys.readouterr().out
         assert contents(files.out) == contents(files.folder / "whole")
         drawn, expected = (_pixels(f / OVERLAY) for f in (files.out, files.folder / "whole"))
-        assert np.abs(drawn - expected).mean() < 1
+        assert np.array_equal(drawn, expected)
 
     def test_after_a_kill_it_goes_on_from_the_last_saved_state(
         self, files: Files, monkeypatch: pytest.MonkeyPatch

@@ -208,7 +208,9 @@ class VideoWriter:
         stream.pix_fmt = "yuv420p"
         stream.gop_size = max(1, round(float(self._rate)))
         if has_x264:
-            stream.options = {"crf": "18", "preset": "veryfast"}
+            # Without it the same frames may be encoded differently twice.
+            exact = "cpu-independent=1"
+            stream.options = {"crf": "18", "preset": "veryfast", "x264-params": exact}
         else:
             stream.bit_rate = 4 * stream.height * stream.width
         return stream

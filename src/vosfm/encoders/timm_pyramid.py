@@ -30,7 +30,7 @@ class TimmPyramid(Encoder):
         pretrained: load timm's ImageNet weights.
 
     Raises:
-        InputError: if timm has no such model, or it has no stage of one of the strides.
+        InputError: if timm has no such model, it cannot keep the stride, or lacks a stage.
     """
 
     def __init__(
@@ -47,9 +47,12 @@ class TimmPyramid(Encoder):
     ) -> None:
         if not timm.is_model(name):
             raise InputError(f"timm has no model {name!r}: see timm.list_models()")
-        backbone: Any = timm.create_model(
-            name, pretrained=pretrained, num_classes=0, global_pool="", output_stride=stride
-        )
+        try:
+            backbone: Any = timm.create_model(
+                name, pretrained=pretrained, num_classes=0, global_pool="", output_stride=stride
+            )
+        except (TypeError, AssertionError, NotImplementedError) as error:
+            raise InputError(f"{name} cannot be built at stride {stride}: {error}") from None
         settings = backbone.pretrained_cfg
         super().__init__(settings["mean"], settings["std"])
         levels = [info["reduction"] for info in backbone.feature_info]
