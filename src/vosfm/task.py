@@ -142,7 +142,7 @@ class SegmentationTask(L.LightningModule):
         metric = self.scores[stage]
         assert isinstance(metric, VideoSegmentation)
         for name, value in metric.compute().items():
-            self.log(f"{stage}/{name}", value.float(), prog_bar=name == "J&F", rank_zero_only=True)
+            self.log(f"{stage}/{name}", value.float(), prog_bar=name == "J&F")
         metric.reset()
 
 

@@ -27,6 +27,7 @@ from rich.text import Text
 
 from vosfm import zoo
 from vosfm.checkpoints.loading import load
+from vosfm.checkpoints.state import save_state
 from vosfm.data.drawing import overlay
 from vosfm.data.file import VideoWriter
 from vosfm.data.open import open_video
@@ -200,20 +201,19 @@ def _track(
     progress: Progress | None,
 ) -> None:
     written = tracker.time
+    kept = tracker.state  # after the last frame whose masks are written
     frames = tracker.track(video.frames(written), prompts)
     try:
         for result in _shown(frames, video.name, progress, written, len(video)):
             if result.frame == 0:  # not before: a run that fails at once leaves nothing behind
                 _write_record(results.path, stamp, finished=False)
             results.write(result)
-            written = result.frame + 1
+            written, kept = result.frame + 1, tracker.state
             if written % save_every == 0:
                 tracker.save(results.path / STREAM)
     except BaseException:
-        # Stopped between a step and its PNG, the state is ahead of what was written; the one saved
-        # before then serves.
-        if 0 < written == tracker.time:
-            tracker.save(results.path / STREAM)
+        if kept is not None and kept.time == written:
+            save_state(kept, results.path / STREAM)
         raise
 
 
