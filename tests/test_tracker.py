@@ -88,6 +88,22 @@ def test_overlap_takes_further_groups_and_nothing_else_does(segmenter: Segmenter
     assert tracker.state.objects.row[0].tolist() == [0, 1, 1, 0]
 
 
+def test_who_joins_over_a_tracked_object_takes_another_group(segmenter: Segmenter) -> None:
+    frames = video(3)
+    tracker = Tracker(segmenter, exclusive=False)
+    tracker.step(frames[0], {1: square(0, 0, 40)})
+    (result,) = tracker.step(frames[1], None)
+    seen = result.masks[0]
+    assert seen.any()
+    assert not seen.all()
+    apart = np.zeros_like(seen)
+    apart[np.unravel_index(seen.argmin(), seen.shape)] = True
+    tracker.step(frames[2], {2: ~apart, 3: apart})
+    assert tracker.state is not None
+    # Where object 1 was tracked in frame 2, it is all but certain to be covered by object 2.
+    assert tracker.state.objects.row[0].tolist()[:2] == [0, 1]
+
+
 def test_a_removed_object_is_as_if_it_never_was(segmenter: Segmenter) -> None:
     frames = video(6)
     whole, part = square(10, 10, 40), square(20, 20, 10)
