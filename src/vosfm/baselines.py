@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from vosfm.errors import InputError
 from vosfm.flow import Flow, pull
+from vosfm.prompts import Given
 from vosfm.search import Beam, Final, Greedy
-from vosfm.segmenter import Given, Segmenter
+from vosfm.segmenter import Segmenter
 from vosfm.tracker import Prompts, Result
 from vosfm.types import Contents, Features
 

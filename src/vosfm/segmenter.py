@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vosfm import identification
@@ -19,23 +17,19 @@ from vosfm.mask_encoders import MaskEncoder
 from vosfm.memory import Memory
 from vosfm.ops.aggregation import aggregate
 from vosfm.ops.resizing import prepare, resize_masks
+from vosfm.prompts import Given, to_masks
 from vosfm.types import (
-    Box,
     Clip,
     Encoding,
     Features,
     Geometry,
     Objects,
-    Points,
     Prompt,
     Proposal,
     Size,
     State,
     When,
 )
-
-Given = Tensor | NDArray[np.bool_] | Box | Points
-"""What can be given of an object: its mask (H, W), a box, or points."""
 
 
 class Segmenter(nn.Module):
@@ -301,27 +295,7 @@ class Segmenter(nn.Module):
     ) -> tuple[Objects, Prompt]:
         """Make room for new objects, and lay their masks beside each other."""
         source = features.geometry.source
-        masks: dict[int, Tensor] = {}
-        for object_id, given in prompts.items():
-            where = f"frame {state.time}, object {object_id}"
-            if isinstance(given, Box | Points):
-                raise InputError(
-                    f"{where}: this model takes masks, not {type(given).__name__.lower()}: "
-                    "it has no prompt encoder"
-                )
-            mask = torch.as_tensor(given, device=features.embedding.device).bool()
-            if tuple(mask.shape) != source:
-                raise InputError(f"{where}: mask of {tuple(mask.shape)}, frames of {source}")
-            if not mask.any():
-                raise InputError(f"{where}: the mask is empty: leave the object out of this frame")
-            masks[object_id] = mask
-        if state.objects.exclusive:
-            covered = torch.stack(list(masks.values())).sum(0)
-            if int(covered.max()) > 1:
-                raise InputError(
-                    f"frame {state.time}: masks overlap on {int((covered > 1).sum())} pixels: "
-                    "allow it with exclusive=False (--overlap on the command line)"
-                )
+        masks = to_masks(prompts, source, state.time, state.objects.exclusive, self.device)
         seen = None
         if tracked is not None and not state.objects.exclusive:
             seen = self.aggregate(tracked)[0] > 0.5

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from vosfm.checkpoints.state import load_state, save_state
 from vosfm.errors import InputError
+from vosfm.prompts import Given
 from vosfm.search import Beam, Final, Greedy, Search
-from vosfm.segmenter import Given, Segmenter
+from vosfm.segmenter import Segmenter
 from vosfm.types import State
 
 Prompts = Mapping[int, Mapping[int, Given]]

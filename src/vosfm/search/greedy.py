@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vosfm.ops.masks import harden
+from vosfm.prompts import Given
 from vosfm.search.search import Beam, Final, Search
-from vosfm.segmenter import Given, Segmenter
+from vosfm.segmenter import Segmenter
 from vosfm.types import Features, State
 
 

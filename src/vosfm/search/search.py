@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vosfm.segmenter import Given, Segmenter
+from vosfm.prompts import Given
+from vosfm.segmenter import Segmenter
 from vosfm.types import Features, Objects, State
 
 
