@@ -5,7 +5,6 @@ from __future__ import annotations
 import goldens
 import pytest
 import torch
-from test_aot_parity import build
 
 import vosfm
 from vosfm.checkpoints import aot
@@ -53,7 +52,7 @@ def test_train_step() -> None:
     """One batch of AOT-L, forward and backward, with shuffled identities."""
     golden = goldens.load("aot_train_step")
     hyper = golden.hyper
-    segmenter = build(layers=3, interval=hyper["long_term_mem_gap"])
+    segmenter = vosfm.build("aot_l")
     vosfm.checkpoints.load_official(segmenter, golden.weights())
     for block in segmenter.memory.reader.blocks:
         block.drop_path.probability = 0.0

@@ -14,6 +14,7 @@ BANKS = {
     "reference": Reference(),
     "bounded reference": Reference(capacity=2),
     "temporal": Temporal(interval=3),
+    "short intervals in training": Temporal(interval=3, training_interval=2),
     "local": Local(),
 }
 
@@ -70,8 +71,12 @@ def test_what_each_keeps() -> None:
         "reference": [0, 4, 5],
         "bounded reference": [0, 5],
         "temporal": [0, 3, 4, 5, 8],
+        "short intervals in training": [0, 2, 4, 5, 7, 9],
         "local": [9],
     }
+    long = BANKS["short intervals in training"].eval()
+    assert times(fill(long)[-1]) == kept["temporal"]
+    long.train()
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,13 @@ def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return translated
 
 
-def rename_mobilenet(key: str) -> str | None:
-    """The timm name of a MobileNetV2 key as torchvision and the released AOT spell it."""
+def rename_encoder(key: str) -> str | None:
+    """The timm name of an encoder's key, as the released AOT spells it.
+
+    ResNet is spelled the same; MobileNetV2 as torchvision does.
+    """
+    if re.match(r"(conv1|bn1|layer[123])\.", key):
+        return key
     found = re.fullmatch(r"features\.(\d+)\.(.*)", key)
     if found is None:
         return None
@@ -105,7 +110,7 @@ def _rename(key: str) -> str | None:
         if re.fullmatch(pattern, key):
             return re.sub(pattern, ours, key)
     if key.startswith("encoder."):
-        inner = rename_mobilenet(key.removeprefix("encoder."))
+        inner = rename_encoder(key.removeprefix("encoder."))
         return None if inner is None else f"encoder.backbone.{inner}"
     layer = re.fullmatch(r"LSTT\.layers\.(\d+)\.(.*)", key)
     if layer is None:

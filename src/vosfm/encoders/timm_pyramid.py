@@ -22,6 +22,7 @@ class TimmPyramid(Encoder):
         width: channels of the embedding.
         strides: of the pyramid's levels; of several stages with one stride, the first is taken.
         stride: of the embedding; later stages are dilated instead of strided.
+        cut: leave out what lies behind the coarsest level; the embedding is then made of it.
         align_corners: frames are resized to sides of 16k+1 (True) or 16k (False).
         long_edge: larger frames are shrunk to this; None for no limit.
         frozen_stages: how many of the first stages do not train. The stem counts to the first.
@@ -39,6 +40,7 @@ class TimmPyramid(Encoder):
         width: int = 256,
         strides: tuple[int, ...] = (4, 8, 16),
         stride: int = 16,
+        cut: bool = False,
         align_corners: bool = True,
         long_edge: int | None = 1040,
         frozen_stages: int = 0,
@@ -68,7 +70,11 @@ class TimmPyramid(Encoder):
             s: backbone.feature_info[i]["num_chs"]
             for s, i in zip(strides, self._indices, strict=True)
         }
-        self.project = nn.Conv2d(backbone.num_features, width, 1)
+        deepest = backbone.num_features
+        if cut:
+            backbone.prune_intermediate_layers(self._indices, prune_norm=True)
+            deepest = self.channels[strides[-1]]
+        self.project = nn.Conv2d(deepest, width, 1)
         nn.init.xavier_uniform_(self.project.weight)
         self.align_corners = align_corners
         self.long_edge = long_edge

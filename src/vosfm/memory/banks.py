@@ -125,21 +125,26 @@ class Temporal(Bank):
 
     Args:
         interval: r, frames between two entries.
+        training_interval: the same in training, where clips are short; None for no difference.
 
     Raises:
-        ValueError: if the interval is less than 1.
+        ValueError: if an interval is less than 1.
 
     Source: AOT, section 4.2 (the long-term memory of AOT-L; r is 2 in training, 5 in test).
     """
 
-    def __init__(self, interval: int) -> None:
+    def __init__(self, interval: int, training_interval: int | None = None) -> None:
         super().__init__()
         if interval < 1:
             raise ValueError(f"interval must be at least 1, not {interval}")
+        if training_interval is not None and training_interval < 1:
+            raise ValueError(f"training_interval must be at least 1, not {training_interval}")
         self.interval = interval
+        self.training_interval = training_interval
 
     def write(self, contents: Contents, entry: Entry, when: When) -> tuple[Contents, Entry | None]:
-        due = not contents.count or when.time - int(contents.time.max()) >= self.interval
+        interval = (self.training and self.training_interval) or self.interval
+        due = not contents.count or when.time - int(contents.time.max()) >= interval
         if not (when.given or due):
             return contents, None
         return append(contents, entry, when.time), None
