@@ -15,6 +15,7 @@ BANKS = {
     "bounded reference": Reference(capacity=2),
     "temporal": Temporal(interval=3),
     "short intervals in training": Temporal(interval=3, training_interval=2),
+    "bounded temporal": Temporal(interval=2, capacity=3),
     "local": Local(),
 }
 
@@ -72,6 +73,7 @@ def test_what_each_keeps() -> None:
         "bounded reference": [0, 5],
         "temporal": [0, 3, 4, 5, 8],
         "short intervals in training": [0, 2, 4, 5, 7, 9],
+        "bounded temporal": [0, 7, 9],
         "local": [9],
     }
     long = BANKS["short intervals in training"].eval()
@@ -81,7 +83,12 @@ def test_what_each_keeps() -> None:
 
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(lambda: Reference(capacity=0), "capacity"), (lambda: Temporal(interval=0), "interval")],
+    [
+        (lambda: Reference(capacity=0), "capacity"),
+        (lambda: Temporal(interval=0), "interval"),
+        (lambda: Temporal(interval=5, training_interval=0), "training_interval"),
+        (lambda: Temporal(interval=5, capacity=0), "capacity"),
+    ],
 )
 def test_arguments_out_of_range(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=f"{message} must be at least 1"):

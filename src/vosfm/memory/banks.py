@@ -72,6 +72,15 @@ def select_entries(contents: Contents, entries: list[int]) -> Contents:
     )
 
 
+def keep_first(contents: Contents, capacity: int | None) -> tuple[Contents, Entry | None]:
+    """Make room: the first entry stays, of the others the oldest leaves."""
+    if capacity is None or contents.count <= capacity:
+        return contents, None
+    oldest = 1 if capacity > 1 else 0
+    leaving = Entry({name: leaf[:, :, oldest] for name, leaf in contents.rows.items()})
+    return select_entries(contents, [m for m in range(contents.count) if m != oldest]), leaving
+
+
 class Bank(nn.Module, ABC):
     """A rule for what is kept. What it keeps lies in `Contents`, outside of it."""
 
@@ -111,13 +120,7 @@ class Reference(Bank):
     def write(self, contents: Contents, entry: Entry, when: When) -> tuple[Contents, Entry | None]:
         if not when.given:
             return contents, None
-        contents = append(contents, entry, when.time)
-        if self.capacity is None or contents.count <= self.capacity:
-            return contents, None
-        oldest = 1 if self.capacity > 1 else 0
-        leaving = Entry({name: leaf[:, :, oldest] for name, leaf in contents.rows.items()})
-        kept = [m for m in range(contents.count) if m != oldest]
-        return select_entries(contents, kept), leaving
+        return keep_first(append(contents, entry, when.time), self.capacity)
 
 
 class Temporal(Bank):
@@ -126,28 +129,36 @@ class Temporal(Bank):
     Args:
         interval: r, frames between two entries.
         training_interval: the same in training, where clips are short; None for no difference.
+        capacity: how many entries are kept; the first always stays, then the newest. None keeps
+            all: the memory then grows with the video.
 
     Raises:
-        ValueError: if an interval is less than 1.
+        ValueError: if an interval or the capacity is less than 1.
 
     Source: AOT, section 4.2 (the long-term memory of AOT-L; r is 2 in training, 5 in test).
     """
 
-    def __init__(self, interval: int, training_interval: int | None = None) -> None:
+    def __init__(
+        self, interval: int, training_interval: int | None = None, capacity: int | None = None
+    ) -> None:
         super().__init__()
-        if interval < 1:
-            raise ValueError(f"interval must be at least 1, not {interval}")
-        if training_interval is not None and training_interval < 1:
-            raise ValueError(f"training_interval must be at least 1, not {training_interval}")
+        for name, value in (
+            ("interval", interval),
+            ("training_interval", training_interval),
+            ("capacity", capacity),
+        ):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
         self.interval = interval
         self.training_interval = training_interval
+        self.capacity = capacity
 
     def write(self, contents: Contents, entry: Entry, when: When) -> tuple[Contents, Entry | None]:
         interval = (self.training and self.training_interval) or self.interval
         due = not contents.count or when.time - int(contents.time.max()) >= interval
         if not (when.given or due):
             return contents, None
-        return append(contents, entry, when.time), None
+        return keep_first(append(contents, entry, when.time), self.capacity)
 
 
 class Local(Bank):
