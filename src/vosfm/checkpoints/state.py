@@ -46,8 +46,11 @@ def save_state(state: State, path: str | Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
     # Banks may share memory after a first frame, which the format does not allow.
     apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    save_file(apart, partial, {"format": _FORMAT, "state": json.dumps(header)})
-    os.replace(partial, path)
+    try:
+        save_file(apart, partial, {"format": _FORMAT, "state": json.dumps(header)})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_state(path: str | Path, device: torch.device | str = "cpu") -> State:
