@@ -105,6 +105,10 @@ class SegmentationTask(L.LightningModule):
         """Track a video, frame by frame as the results are taken."""
         return self._track(video)
 
+    def tracker(self) -> Tracker:
+        """A tracker for one video, as validation, test and prediction use it."""
+        return Tracker(self.segmenter, exclusive=self.exclusive)
+
     def on_validation_epoch_end(self) -> None:
         """Log J and F of the validation videos."""
         self._log_scores("val")
@@ -135,8 +139,7 @@ class SegmentationTask(L.LightningModule):
         score(metric, video, self._track(video))
 
     def _track(self, video: Video) -> Iterator[Result]:
-        tracker = Tracker(self.segmenter, exclusive=self.exclusive)
-        return tracker.track(video.frames(), video.prompts())
+        return self.tracker().track(video.frames(), video.prompts())
 
     def _log_scores(self, stage: str) -> None:
         metric = self.scores[stage]

@@ -13,7 +13,7 @@ from scenes import contents, scene
 
 from vosfm import InputError, Tracker
 from vosfm.callbacks import Overlays
-from vosfm.data import VideoDataModule, Videos, overlay
+from vosfm.data import ProceduralVideo, VideoDataModule, Videos, overlay
 from vosfm.data.video import Video
 from vosfm.task import SegmentationTask
 
@@ -87,3 +87,10 @@ def test_nothing_without_a_logger(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_arguments_out_of_range(arguments: dict[str, int]) -> None:
     with pytest.raises(InputError, match="Overlays"):
         Overlays(**arguments)
+
+
+def test_pictures_of_objects_that_overlap() -> None:
+    video = ProceduralVideo(0, 3, (64, 64), objects=2, parts=True)
+    task = SegmentationTask(tiny(), exclusive=False)
+    pictures = dict(Overlays(frames=2, within=2)._draw(task.tracker(), video))
+    assert set(pictures) == {"00001", "00002"}
