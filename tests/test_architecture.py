@@ -15,7 +15,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
-        "errors types",
+        "errors types files",
         "ops schedules flow",
         "encoders mask_encoders memory decoders identification prompts losses",
         "segmenter",
@@ -27,7 +27,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "cli",
     )
 )
-"""The bottom first. `data`, `metrics` and `report` stand beside the house, on `types` alone."""
+"""The bottom first. `data`, `metrics` and `report` stand beside the house, on its ground."""
 
 BESIDE = frozenset({"data", "metrics", "report"})
 
@@ -62,7 +62,7 @@ def test_no_import_runs_up(path: Path) -> None:
         return
     ours = {name.split(".")[1] for name in imports(path) if name.startswith("vosfm.")} - {here}
     if here in BESIDE:
-        assert ours <= {"errors", "types", *BESIDE}
+        assert ours <= FLOORS[0] | BESIDE
         return
     for other in ours - BESIDE:
         assert floor(other) <= floor(here), f"{here} imports {other}, which stands above it"

@@ -26,6 +26,7 @@ from vosfm.data import ProceduralVideos
 from vosfm.data.file import VideoWriter
 from vosfm.data.masks import write_labels
 from vosfm.data.video import Video
+from vosfm.files import whole
 from vosfm.flow import DIS
 from vosfm.metrics import VideoSegmentation
 from vosfm.task import score
@@ -63,7 +64,8 @@ def main() -> int:
         if code:
             return code
     scores = compare(checkpoint)
-    (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+    with whole(out / "scores.json") as partial:
+        partial.write_text(json.dumps(scores, indent=1) + "\n")
     Console().print(tabulate(scores))
     minutes = (perf_counter() - begin) / 60
     print(f"All of it took {minutes:.1f} minutes. Look at:")

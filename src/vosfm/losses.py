@@ -148,20 +148,12 @@ def classes(proposal: Proposal, masks: Tensor, void: Tensor | None) -> list[tupl
     objects = proposal.objects
     logits = restore(proposal.logits[:, :, 0], proposal.geometry)
     background = restore(proposal.background[:, :, 0], proposal.geometry)
-    alive = objects.alive.to(logits.device)
-    logits = logits.masked_fill(~alive[..., None, None], _ABSENT)
-    groups = background.shape[1]
     result = []
-    for g in range(groups):
-        inside = alive
-        if groups > 1:
-            inside = alive & (objects.row == g).to(alive.device)
-            columns = inside.any(0).nonzero()[:, 0]
-            inside = inside[:, columns]
-            member_logits = logits[:, columns].masked_fill(~inside[..., None, None], _ABSENT)
-            member_masks = masks[:, columns] & inside[..., None, None]
-        else:
-            member_logits, member_masks = logits, masks & inside[..., None, None]
+    for g in range(background.shape[1]):
+        columns, inside = objects.members(g)
+        inside = (inside & objects.alive[:, columns]).to(logits.device)[..., None, None]
+        member_logits = logits[:, columns].masked_fill(~inside, _ABSENT)
+        member_masks = masks[:, columns] & inside
         numbers = torch.arange(1, inside.shape[1] + 1, device=masks.device)[:, None, None]
         target = (member_masks * numbers).amax(1) if inside.shape[1] else masks[:, 0].long() * 0
         if void is not None:

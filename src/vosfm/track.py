@@ -34,6 +34,7 @@ from vosfm.data.open import open_video
 from vosfm.data.results import ResultFolder
 from vosfm.data.video import Mask, Video
 from vosfm.errors import InputError
+from vosfm.files import whole
 from vosfm.segmenter import Segmenter
 from vosfm.tracker import Tracker
 
@@ -266,9 +267,8 @@ def _is_finished(out: Path, stamp: Mapping[str, object], resume: bool) -> bool:
 
 def _write_record(out: Path, stamp: Mapping[str, object], finished: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    partial = out / f".{RECORD}.partial"
-    partial.write_text(json.dumps({**stamp, "finished": finished}, indent=1) + "\n")
-    partial.replace(out / RECORD)
+    with whole(out / RECORD) as partial:
+        partial.write_text(json.dumps({**stamp, "finished": finished}, indent=1) + "\n")
 
 
 def _stamp(

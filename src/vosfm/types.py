@@ -157,6 +157,15 @@ class Objects:
         """(B, O) int64, the memory row of each object: its identity group, or its own."""
         return self.slot // (self.identities or 1)
 
+    def members(self, row: int) -> tuple[list[int], Tensor]:
+        """The columns of the objects that any sample keeps in a row, and (B, columns) which do.
+
+        Samples of a batch may keep an object in different rows.
+        """
+        inside = self.row == row
+        columns = inside.any(0).nonzero()[:, 0].tolist()
+        return columns, inside[:, columns]
+
     @property
     def rows(self) -> int:
         """R, how many rows a memory keeps for these objects."""

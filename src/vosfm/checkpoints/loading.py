@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from vosfm.checkpoints.official import load_official
-from vosfm.checkpoints.weights import fill, read_weights
+from vosfm.checkpoints.official import fill_official
+from vosfm.checkpoints.weights import fill, read_checkpoint, weights_in
 from vosfm.errors import InputError
 from vosfm.segmenter import Segmenter
 
@@ -30,13 +26,13 @@ def load(segmenter: Segmenter, path: str | Path) -> None:
     Raises:
         InputError: if the file cannot be read safely, or is of another model.
     """
-    weights = read_weights(path)
+    weights = weights_in(read_checkpoint(path), path)
     # Runs that keep an average save it as their weights, and the others beside it.
     trained = {k.removeprefix(_TASK): v for k, v in weights.items() if k.startswith(_TASK)}
     if trained or weights.keys() & segmenter.state_dict().keys():
         fill(segmenter, trained or weights, path)
     else:
-        load_official(segmenter, path)
+        fill_official(segmenter, weights, path)
 
 
 def check_resumable(path: str | Path) -> None:
@@ -48,11 +44,8 @@ def check_resumable(path: str | Path) -> None:
     Raises:
         InputError: if it cannot be read safely, or holds no training.
     """
-    read_weights(path)
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError):  # weights by another way: a .safetensors file
-        content = {}
+    content = read_checkpoint(path)
+    weights_in(content, path)
     if "optimizer_states" not in content:
         raise InputError(
             f"{path}: holds weights but no training to go on with: give a checkpoint that "

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vosfm.checkpoints import aot
-from vosfm.checkpoints.weights import fill, read_weights
+from vosfm.checkpoints.weights import fill, read_checkpoint, weights_in
 from vosfm.errors import InputError
 from vosfm.segmenter import Segmenter
 
@@ -24,12 +24,25 @@ def load_official(segmenter: Segmenter, source: str | Path | dict[str, Tensor]) 
             do not match one to one; the message lists missing and left-over keys.
     """
     if isinstance(source, dict):
-        name, state = "state dict", source
+        fill_official(segmenter, source, "state dict")
     else:
-        name, state = str(source), read_weights(source)
+        fill_official(segmenter, weights_in(read_checkpoint(source), source), source)
+
+
+def fill_official(segmenter: Segmenter, state: dict[str, Tensor], origin: str | Path) -> None:
+    """Put original weights into a model; `load_official` for weights that are read already.
+
+    Args:
+        segmenter: the model; filled in place, all or nothing.
+        state: official key -> tensor.
+        origin: of the weights, for messages.
+
+    Raises:
+        InputError: as `load_official`.
+    """
     state = {key.removeprefix("module."): value for key, value in state.items()}
     if not aot.recognises(state):
         raise InputError(
-            f"{name}: not a checkpoint of AOT; its keys begin with {sorted(state)[:4]}"
+            f"{origin}: not a checkpoint of AOT; its keys begin with {sorted(state)[:4]}"
         )
-    fill(segmenter, aot.translate(state), name)
+    fill(segmenter, aot.translate(state), origin)

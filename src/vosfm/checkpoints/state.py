@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vosfm.errors import InputError
+from vosfm.files import whole
 from vosfm.types import Contents, Objects, State
 
 _FORMAT = "vosfm.state/1"
@@ -42,15 +42,10 @@ def save_state(state: State, path: str | Path) -> None:
         "identities": objects.identities,
         "banks": sorted(state.banks),
     }
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
     # Banks may share memory after a first frame, which the format does not allow.
     apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    try:
+    with whole(path) as partial:
         save_file(apart, partial, {"format": _FORMAT, "state": json.dumps(header)})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_state(path: str | Path, device: torch.device | str = "cpu") -> State:

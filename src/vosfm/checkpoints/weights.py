@@ -17,18 +17,17 @@ from vosfm.segmenter import Segmenter
 _SHOWN = 6  # key names listed in an error
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read a file of weights, without running any code that it may hold.
+def read_checkpoint(path: str | Path) -> Any:
+    """Read a checkpoint, without running any code that it may hold.
 
     Args:
-        path: of a .safetensors file, or of one written by `torch.save`. Weights under a
-            `state_dict` or `model` key are found.
+        path: of a .safetensors file, or of one written by `torch.save`.
 
     Returns:
-        Key -> tensor.
+        What it holds, weights among it.
 
     Raises:
-        InputError: if there is no such file, it is damaged, holds code, or holds no weights.
+        InputError: if there is no such file, it is damaged, or holds code.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,7 +35,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path}: holds code or is no checkpoint; only plain tensors are loaded: "
@@ -45,11 +44,27 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{path}: damaged checkpoint ({reason}): fetch it again") from None
+
+
+def weights_in(content: Any, origin: str | Path) -> dict[str, Tensor]:
+    """Find the weights in a checkpoint.
+
+    Args:
+        content: as `read_checkpoint` gives it; weights under a `state_dict` or `model` key are
+            found.
+        origin: of it, for messages.
+
+    Returns:
+        Key -> tensor.
+
+    Raises:
+        InputError: if it holds no weights.
+    """
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise InputError(f"{path}: holds no state dict")
+        raise InputError(f"{origin}: holds no state dict")
     return content
 
 

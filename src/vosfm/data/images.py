@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from vosfm.data.video import Image
 from vosfm.errors import InputError
+from vosfm.files import read_bytes
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 """Names of files that count as frames, in lower case."""
@@ -34,12 +34,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     Raises:
         InputError: if the file is missing, truncated, or no picture.
     """
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such picture; check the path") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    data = read_bytes(path, "picture")
     if _is_truncated(data):
         raise InputError(f"{path}: the picture is truncated; copy or write it again")
     pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None

@@ -5,7 +5,6 @@ import struct
 import zlib
 from functools import cache
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 from kornia_rs.io import decode_image_png_u8
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from vosfm.errors import InputError
+from vosfm.files import read_bytes, whole
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES = {0: "grayscale", 2: "RGB", 3: "palette", 4: "gray and alpha", 6: "RGBA"}
@@ -35,12 +35,7 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     Raises:
         InputError: if the file is missing, truncated or damaged, or holds colors instead of ids.
     """
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such mask; check the path") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    data = read_bytes(path, "mask")
     if not data.startswith(_SIGNATURE):
         raise InputError(f"{path}: not a PNG; save ids as a palette PNG")
     if not _is_whole(data):
@@ -90,7 +85,6 @@ def write_labels(
         ValueError: if labels are not (H, W) whole numbers in 0..255, or colors not (N, 3) with
             N <= 256.
     """
-    path = Path(path)
     ids = np.asarray(labels)
     if ids.ndim != 2 or ids.dtype.kind not in "biu":
         raise ValueError(f"labels are {ids.dtype} of shape {ids.shape}, not integers (H, W)")
@@ -102,12 +96,8 @@ def write_labels(
     image = Image.fromarray(np.ascontiguousarray(ids, dtype=np.uint8))
     # All 256 entries: Pillow packs a shorter palette into fewer bits, which would cut ids.
     image.putpalette(shown.tobytes().ljust(768, b"\0"))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole(path) as partial:
         image.save(partial, format="PNG")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @cache

@@ -3,11 +3,11 @@
 import csv
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.table import Table
 
+from vosfm.files import whole
 from vosfm.metrics.protocols import COLUMNS, Row
 
 
@@ -38,22 +38,14 @@ class Scores:
         Args:
             path: the file to write; an existing one is replaced.
         """
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(["level", "sequence", "object", "frames", *COLUMNS])
-                writer.writerow(
-                    ["global", "", "", sum(self.frames.values()), *_cells(self.overall)]
-                )
-                for name, row in self.sequences.items():
-                    writer.writerow(["sequence", name, "", self.frames[name], *_cells(row)])
-                for (name, object_id), row in self.objects.items():
-                    writer.writerow(["object", name, object_id, self.frames[name], *_cells(row)])
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["level", "sequence", "object", "frames", *COLUMNS])
+            writer.writerow(["global", "", "", sum(self.frames.values()), *_cells(self.overall)])
+            for name, row in self.sequences.items():
+                writer.writerow(["sequence", name, "", self.frames[name], *_cells(row)])
+            for (name, object_id), row in self.objects.items():
+                writer.writerow(["object", name, object_id, self.frames[name], *_cells(row)])
 
     def table(self) -> Table:
         """Lay the sequences out as a rich table, in percent, with the whole as its footer."""

@@ -50,14 +50,13 @@ def aggregate(
     groups = background.shape[1]
     if groups == 1:
         return torch.cat((background, logits), 1).softmax(1)[:, 1:]
-    group = objects.row.to(logits.device)
     foreground = torch.zeros_like(logits)
     behind = torch.ones_like(background[:, :1])
     for g in range(groups):
-        inside = (group == g)[..., None, None]
+        columns, inside = objects.members(g)
         # Members differ from sample to sample; those of other groups are masked, not moved.
-        columns = inside.flatten(2)[:, :, 0].any(0).nonzero()[:, 0]
-        members = logits[:, columns].masked_fill(~inside[:, columns], _NEVER)
+        others = ~inside.to(logits.device)[..., None, None]
+        members = logits[:, columns].masked_fill(others, _NEVER)
         shares = torch.cat((background[:, g : g + 1], members), 1).softmax(1)
         foreground[:, columns] += shares[:, 1:]
         behind = behind * shares[:, :1]

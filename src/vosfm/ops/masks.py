@@ -25,22 +25,24 @@ def harden(masks: Tensor, objects: Objects) -> Tensor:
         return masks.bool()
     masks = masks.float()
     if objects.exclusive:
-        best, winner = masks.max(1, keepdim=True)
-        ahead = best > 1 - masks.sum(1, keepdim=True)
-        index = torch.arange(masks.shape[1], device=masks.device)[:, None, None]
-        return (index == winner) & ahead
+        return _winners(masks)
     if objects.identities is None:
         return masks > 0.5
     hard = torch.zeros_like(masks, dtype=torch.bool)
-    group = objects.row.to(masks.device)
     for g in range(objects.rows):
-        inside = (group == g)[..., None, None]
-        members = masks * inside
-        best, winner = members.max(1, keepdim=True)
-        ahead = best > 1 - members.sum(1, keepdim=True)
-        index = torch.arange(masks.shape[1], device=masks.device)[:, None, None]
-        hard |= (index == winner) & ahead & inside
+        columns, members = objects.members(g)
+        if columns:
+            inside = members.to(masks.device)[..., None, None]
+            hard[:, columns] |= _winners(masks[:, columns] * inside) & inside
     return hard
+
+
+def _winners(masks: Tensor) -> Tensor:
+    """(B, O, H, W) bool: the largest share, where it is larger than what all of them leave."""
+    best, winner = masks.max(1, keepdim=True)
+    ahead = best > 1 - masks.sum(1, keepdim=True)
+    index = torch.arange(masks.shape[1], device=masks.device)[:, None, None]
+    return (index == winner) & ahead
 
 
 def to_identities(masks: Tensor, objects: Objects, void: Tensor | None) -> Tensor:
