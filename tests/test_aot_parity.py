@@ -14,6 +14,7 @@ from vosfm.decoders import FPN
 from vosfm.mask_encoders import IdentityBank
 from vosfm.memory.readers.lstt import LongTermAttention, LSTTBlock, ShortTermAttention
 from vosfm.ops.attention import sine_positions
+from vosfm.optimisation import parameter_groups
 from vosfm.types import Features, Geometry, Objects, Readout
 
 pytestmark = pytest.mark.usefixtures("_no_gradients")
@@ -166,6 +167,60 @@ def test_encoder(case: str, name: str) -> None:
         golden.check(f"feat{min(index, len(golden.outputs) - 1)}", level[0])
 
 
+@pytest.fixture(scope="module")
+def swinb() -> vosfm.Segmenter:
+    """SwinB-AOT-L as it is trained; made once, for it takes seconds."""
+    return vosfm.build("swinb_aot_l", encoder={"frozen_stages": 2}).eval()
+
+
+def test_swin_encoder(swinb: vosfm.Segmenter) -> None:
+    """On maps that are no whole number of windows."""
+    golden = goldens.load("encoder_swinb")
+    encoder = swinb.encoder
+    weights = aot.translate({f"encoder.{key}": v for key, v in golden.weights().items()})
+    left = encoder.load_state_dict(
+        {key.removeprefix("encoder."): v for key, v in weights.items()}, strict=False
+    )
+    assert not left.unexpected_keys
+    assert left.missing_keys == ["project.weight", "project.bias"]
+    pyramid = encoder(image(golden.inputs["image"])).pyramid
+    for index, stride in enumerate((4, 8, 16)):
+        golden.check(f"feat{index}", pyramid[stride][0])
+
+
+def test_swin_trains_what_the_released_one_trains(swinb: vosfm.Segmenter) -> None:
+    info = goldens.load("e2e_swinb_aotl").info
+    parameters = list(swinb.parameters())
+    assert sum(p.numel() for p in parameters) + 256 == info["parameters"]  # LSTT.mask_token
+    frozen = sum(p.numel() for p in parameters if not p.requires_grad)
+    assert frozen == info["frozen_parameters"]
+    spared = {
+        id(p)
+        for group in parameter_groups(swinb, weight_decay=0.07)
+        for p in group["params"]
+        if not group["weight_decay"]
+    }
+    tables = [p for n, p in swinb.named_parameters() if n.endswith("position_bias_table")]
+    assert len(tables) == len(info["drop_path_per_block"])
+    assert all(id(p) in spared for p in tables if p.requires_grad)
+    blocks = [block for stage in swinb.encoder.backbone.layers for block in stage.blocks]
+    for drop in ("drop_path1", "drop_path2"):
+        rates = [getattr(getattr(block, drop), "drop_prob", 0.0) for block in blocks]
+        assert rates == pytest.approx(info["drop_path_per_block"], abs=1e-6)
+
+
+def test_weights_of_another_encoder(swinb: vosfm.Segmenter) -> None:
+    mobile, swin = "encoder.backbone.blocks.0", "encoder.backbone.layers.0"
+    for case, segmenter, missing, left_over in (
+        ("e2e_aotl", swinb, swin, mobile),
+        ("e2e_swinb_aotl", vosfm.build("aot_l"), mobile, swin),
+    ):
+        shapes = goldens.load(case).description["weights"]
+        message = f"another model: missing {missing}.* left over {left_over}.*; give the model"
+        with pytest.raises(vosfm.InputError, match=message):
+            vosfm.checkpoints.load_official(segmenter, {k: torch.empty(s) for k, s in shapes})
+
+
 def build(name: str, interval: int) -> vosfm.Segmenter:
     """A model of configs/model, with another interval of its long-term memory."""
     long = {"class_path": "vosfm.memory.Temporal", "init_args": {"interval": interval}}
@@ -232,6 +287,7 @@ def check_logits(golden: Golden, index: int, background: Tensor, logits: Tensor)
         ("e2e_aotl", "aot_l"),
         ("e2e_aotl_new_object", "aot_l"),
         ("e2e_r50_aotl", "r50_aot_l"),
+        pytest.param("e2e_swinb_aotl", "swinb_aot_l", marks=pytest.mark.slow),
     ],
 )
 def test_end_to_end(case: str, name: str) -> None:
@@ -240,7 +296,14 @@ def test_end_to_end(case: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "millions"),
-    [("aot_t", 5.734), ("aot_s", 6.998), ("aot_b", 8.262), ("aot_l", 8.262), ("r50_aot_l", 14.910)],
+    [
+        ("aot_t", 5.734),
+        ("aot_s", 6.998),
+        ("aot_b", 8.262),
+        ("aot_l", 8.262),
+        ("r50_aot_l", 14.910),
+        ("swinb_aot_l", 65.399),
+    ],
 )
 def test_parameters(name: str, millions: float) -> None:
     """As many as the released models have, but for one vector that nothing reads there."""

@@ -8,15 +8,15 @@ from torch import nn
 
 from vosfm.segmenter import Segmenter
 
-_NEVER_DECAY = ("relative_value", "decoder.exit.weight")
+_NEVER_DECAY = ("relative_value", "decoder.exit.weight", "relative_position_bias_table")
 """Suffixes of parameters that are kept from decaying whatever their shape."""
 
 
 def parameter_groups(segmenter: Segmenter, weight_decay: float) -> list[dict[str, Any]]:
     """Split parameters into backbone and rest, and by weight decay.
 
-    Biases, vectors outside of the encoder, relative positions and the last convolution do not
-    decay; frozen parameters are left out.
+    Biases, other vectors, relative positions and the last convolution do not decay; frozen
+    parameters are left out.
 
     Args:
         segmenter: the model.
@@ -34,7 +34,7 @@ def parameter_groups(segmenter: Segmenter, weight_decay: float) -> list[dict[str
         encoder = name.startswith("encoder.") and not name.startswith("encoder.project.")
         spared = (
             name.endswith((".bias", "relative_bias"))
-            or (parameter.dim() == 1 and not encoder)
+            or parameter.dim() == 1
             or name.endswith(_NEVER_DECAY)
         )
         groups.setdefault((encoder, spared), []).append(parameter)

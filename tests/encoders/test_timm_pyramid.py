@@ -41,13 +41,24 @@ def test_frames_are_resized_as_the_released_aot_does() -> None:
 
 def test_frozen_normalisation_stays_as_it_is() -> None:
     for frozen in (True, False):
-        encoder = TimmPyramid("test_resnet", width=8, frozen_norm=frozen).train()
+        encoder = TimmPyramid("test_resnet", width=8, frozen_norm=frozen)
         norms = [m for m in encoder.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
         before = [m.running_mean.clone() for m in norms]
         encoder(torch.rand(2, 3, 64, 64))
         kept = [torch.equal(m.running_mean, b) for m, b in zip(norms, before, strict=True)]
         assert all(kept) if frozen else not any(kept)
         assert all(m.weight.requires_grad != frozen for m in norms)
+
+
+def test_stochastic_depth_spares_frozen_stages() -> None:
+    encoder = TimmPyramid("resnet10t", width=8, frozen_stages=3, drop_path=0.4)
+    rates = {
+        name.split(".")[0]: module.drop_prob
+        for name, module in encoder.backbone.named_modules()
+        if name.endswith("drop_path") and hasattr(module, "drop_prob")
+    }
+    # Of four blocks the first is never skipped; that of layer2 is frozen.
+    assert rates == pytest.approx({"layer2": 0.0, "layer3": 0.8 / 3, "layer4": 0.4}, abs=1e-6)
 
 
 def test_what_timm_does_not_have() -> None:
@@ -57,3 +68,5 @@ def test_what_timm_does_not_have() -> None:
         TimmPyramid("vit_tiny_patch16_224")
     with pytest.raises(InputError, match="none of stride 32"):
         TimmPyramid("test_resnet", strides=(32,))
+    with pytest.raises(InputError, match=r"drop_path is 1\.0: give a rate in \[0, 1\)"):
+        TimmPyramid("test_resnet", drop_path=1.0)

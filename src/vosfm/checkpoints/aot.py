@@ -6,10 +6,14 @@ import re
 
 from torch import Tensor
 
-_UNUSED = ("LSTT.mask_token",)  # a parameter of the released module that nothing reads
+_UNUSED = (
+    "LSTT.mask_token",  # a parameter of the released module that nothing reads
+    ".relative_position_index",  # where Swin looks in its table: the window alone tells
+)
 
 _PARTS: tuple[tuple[str, str], ...] = (
     (r"encoder_projector\.(.*)", r"encoder.project.\1"),
+    (r"encoder\.norm([012])\.(.*)", r"encoder.norms.\1.\2"),
     (r"patch_wise_id_bank\.(.*)", r"mask_encoder.embed.\1"),
     (r"LSTT\.decoder_norms\.(.*)", r"memory.reader.norms.\1"),
     (r"decoder\.conv_in\.(.*)", r"decoder.enter.\1"),
@@ -57,7 +61,7 @@ def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     translated: dict[str, Tensor] = {}
     for key, value in state.items():
-        if key in _UNUSED:
+        if key.endswith(_UNUSED):
             continue
         ours = _rename(key)
         if ours is None:
@@ -73,10 +77,14 @@ def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def rename_encoder(key: str) -> str | None:
     """The timm name of an encoder's key, as the released AOT spells it.
 
-    ResNet is spelled the same; MobileNetV2 as torchvision does.
+    ResNet is spelled the same; Swin too, but that merging patches ends a stage instead of
+    beginning the next; MobileNetV2 as torchvision does.
     """
-    if re.match(r"(conv1|bn1|layer[123])\.", key):
+    if re.match(r"(conv1|bn1|layer[123]|patch_embed|layers\.\d+\.blocks)\.", key):
         return key
+    found = re.fullmatch(r"layers\.(\d+)\.downsample\.(.*)", key)
+    if found is not None:
+        return f"layers.{int(found[1]) + 1}.downsample.{found[2]}"
     found = re.fullmatch(r"features\.(\d+)\.(.*)", key)
     if found is None:
         return None

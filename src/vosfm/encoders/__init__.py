@@ -1,6 +1,7 @@
 """From a frame to a pyramid of features."""
 
 from vosfm.encoders.encoder import Encoder
+from vosfm.encoders.swin_pyramid import SwinPyramid
 from vosfm.encoders.timm_pyramid import TimmPyramid
 
-__all__ = ["Encoder", "TimmPyramid"]
+__all__ = ["Encoder", "SwinPyramid", "TimmPyramid"]

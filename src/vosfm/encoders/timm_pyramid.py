@@ -6,6 +6,7 @@ from typing import Any
 
 import timm
 import torch.nn.functional as F
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from vosfm.encoders.encoder import Encoder
@@ -25,13 +26,17 @@ class TimmPyramid(Encoder):
         cut: leave out what lies behind the coarsest level; the embedding is then made of it.
         align_corners: frames are resized to sides of 16k+1 (True) or 16k (False).
         long_edge: larger frames are shrunk to this; None for no limit.
-        frozen_stages: how many of the first stages do not train. The stem counts to the first.
+        frozen_stages: how many of the first stages do not train, nor skip any layer. The stem
+            counts to the first.
         frozen_norm: keep the statistics and the affine part of batch normalisation fixed, as
             fits pre-trained weights; training from scratch needs False.
+        drop_path: how often the last layer is skipped in training, in [0, 1); the others less
+            often, the earlier the less (stochastic depth).
         pretrained: load timm's ImageNet weights.
 
     Raises:
-        InputError: if timm has no such model, it cannot keep the stride, or lacks a stage.
+        InputError: if timm has no such model, it cannot keep the stride, or lacks a stage; if
+            drop_path is out of range.
     """
 
     def __init__(
@@ -45,13 +50,16 @@ class TimmPyramid(Encoder):
         long_edge: int | None = 1040,
         frozen_stages: int = 0,
         frozen_norm: bool = False,
+        drop_path: float = 0.0,
         pretrained: bool = False,
     ) -> None:
         if not timm.is_model(name):
             raise InputError(f"timm has no model {name!r}: see timm.list_models()")
+        if not 0 <= drop_path < 1:
+            raise InputError(f"drop_path is {drop_path}: give a rate in [0, 1)")
         try:
-            backbone: Any = timm.create_model(
-                name, pretrained=pretrained, num_classes=0, global_pool="", output_stride=stride
+            backbone = self._create(
+                name, stride, drop_path, pretrained=pretrained, num_classes=0, global_pool=""
             )
         except (TypeError, AssertionError, NotImplementedError) as error:
             raise InputError(f"{name} cannot be built at stride {stride}: {error}") from None
@@ -80,6 +88,7 @@ class TimmPyramid(Encoder):
         self.long_edge = long_edge
         self.frozen_norm = frozen_norm
         self._freeze(frozen_stages)
+        self.train()  # Lightning trains in the modes that a model was built with
 
     def geometry(self, source: Size) -> Geometry:
         return fit(source, self.stride, self.align_corners, self.long_edge)
@@ -102,8 +111,19 @@ class TimmPyramid(Encoder):
                     module.eval()
         return self
 
+    @staticmethod
+    def _create(name: str, stride: int, drop_path: float, **options: Any) -> Any:
+        if drop_path:  # not every backbone knows of it
+            options["drop_path_rate"] = drop_path
+        return timm.create_model(name, output_stride=stride, **options)
+
+    def _end(self, stages: int) -> str:
+        """The module that so many stages end with."""
+        name: str = self.backbone.feature_info[stages - 1]["module"]
+        return name
+
     def _freeze(self, stages: int) -> None:
-        last = self.backbone.feature_info[stages - 1]["module"] if stages else ""
+        last = self._end(stages) if stages else ""
         reached = False
         for name, module in self.backbone.named_modules():
             inside = name == last or name.startswith(f"{last}.")
@@ -112,6 +132,8 @@ class TimmPyramid(Encoder):
             reached |= inside
             for parameter in module.parameters(recurse=False):
                 parameter.requires_grad_(False)
+            if isinstance(module, DropPath):
+                module.drop_prob = 0.0
         if self.frozen_norm:
             for module in self.backbone.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
