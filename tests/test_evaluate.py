@@ -12,9 +12,13 @@ import goldens
 import numpy as np
 import pytest
 import torch
+from models import CONFIG
 from PIL import Image
 from rich.console import Console
+from scenes import save_tiny
+from youtube import NAMES, PLACES, SIDE, labels, save_split
 
+from vosfm.cli import main as vosfm
 from vosfm.data.masks import read_labels, write_labels
 from vosfm.errors import InputError
 from vosfm.evaluate import add_arguments, evaluate, main
@@ -313,3 +317,229 @@ def test_a_failed_write_leaves_nothing(
         scores.to_csv(tmp_path / "scores.csv")
     assert (tmp_path / "scores.csv").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["DAVIS", "results", "scores.csv"]
+
+
+def shifted(video: str, place: int, **changes: int | None) -> np.ndarray:
+    """The true mask, with objects moved down by so many pixels, or left out."""
+    mask = labels(video, place)
+    for name, down in changes.items():
+        object_id = int(name.removeprefix("object"))
+        moved = np.roll(mask == object_id, down or 0, axis=0)
+        mask[mask == object_id] = 0
+        if down is not None:
+            mask[moved] = object_id
+    return mask
+
+
+@pytest.fixture
+def youtube(tmp_path: Path) -> tuple[Path, Path]:
+    """A training split of YouTube-VOS, and results whose scores are known; see `KNOWN`."""
+    split, results = save_split(tmp_path, "train", all_frames=True), tmp_path / "results"
+    masks = {
+        # Of object 3, which is not given before frame 2, nothing counts until frame 3.
+        "0a": [
+            labels("0a", 0) + 3 * (labels("1b", 1) == 5).astype(np.uint8),
+            labels("0a", 1) + 3 * (labels("1b", 1) == 5).astype(np.uint8),
+            shifted("0a", 2, object1=1, object3=None),
+            labels("0a", 3),
+            shifted("0a", 4, object3=None) + (labels("0a", 1) == 1).astype(np.uint8),
+        ],
+        "1b": [
+            shifted("1b", 1, object2=None, object5=None),
+            shifted("1b", 1, object2=None, object5=None),
+            shifted("1b", 2, object2=1, object5=None),
+            shifted("1b", 3, object5=None),
+            shifted("1b", 4, object2=-1, object5=None),
+        ],
+    }
+    for video, sequence in masks.items():
+        (results / video).mkdir(parents=True)
+        for name, mask in zip(NAMES, sequence, strict=True):
+            write_labels(results / video / f"{name}.png", mask)
+    return split, results
+
+
+MOVED = (SIDE - 1) / (SIDE + 1)
+"""J of a square that is one pixel off; its F is 1, for the tolerance is one pixel."""
+
+KNOWN = {
+    ("0a", 1): ([1, MOVED, 1, 0], [1, 1, 1, 0]),  # gone since frame 3, found again in frame 4
+    ("0a", 3): ([1, 0], [1, 0]),
+    ("1b", 2): ([MOVED, 1, MOVED], [1, 1, 1]),
+    ("1b", 5): ([0, 0, 0], [0, 0, 0]),
+}
+"""J and F of every object in the frames after its first."""
+
+
+def test_youtube_vos_by_hand(youtube: tuple[Path, Path]) -> None:
+    scores = evaluate(*youtube, protocol="youtube_vos")
+    assert scores == evaluate(youtube[0] / "Annotations", youtube[1], protocol="youtube_vos")
+    j, f = ({key: np.mean(known[at]) for key, known in KNOWN.items()} for at in (0, 1))
+    assert {key: row["J"] for key, row in scores.objects.items()} == pytest.approx(j)
+    assert {key: row["F"] for key, row in scores.objects.items()} == pytest.approx(f)
+    expected = {
+        "J_seen": ((2 + MOVED) / 4 + (1 + 2 * MOVED) / 3) / 2,
+        "J_unseen": 0.25,
+        "F_seen": 0.875,
+        "F_unseen": 0.25,
+    }
+    assert {name: scores.overall[name] for name in expected} == pytest.approx(expected)
+    assert scores.overall["G"] == pytest.approx((expected["J_seen"] + 1.375) / 4)
+    assert scores.frames == {"0a": 4, "1b": 3}
+
+
+def test_youtube_vos_with_other_unseen_categories(
+    youtube: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "unseen.txt").write_text("cat\n\n")
+    scores = evaluate(*youtube, protocol="youtube_vos", unseen=tmp_path / "unseen.txt")
+    assert scores == evaluate(*youtube, protocol="youtube_vos", unseen=["cat"])
+    assert scores.overall["F_unseen"] == 1
+    assert scores.overall["F_seen"] == pytest.approx((0.75 + 0.5 + 0) / 3)
+
+
+def test_youtube_vos_leaves_out_an_object_that_counts_in_no_frame(
+    youtube: tuple[Path, Path],
+) -> None:
+    meta = json.loads((youtube[0] / "meta.json").read_text())
+    meta["videos"]["0a"]["objects"]["3"]["frames"] = [NAMES[4]]
+    (youtube[0] / "meta.json").write_text(json.dumps(meta))
+    scores = evaluate(*youtube, protocol="youtube_vos")
+    assert list(scores.objects) == [("0a", 1), ("1b", 2), ("1b", 5)]
+    assert scores.overall["J_unseen"] == 0
+
+
+def test_youtube_vos_of_the_class(youtube: tuple[Path, Path]) -> None:
+    annotations, results = youtube
+    one, other = VideoSegmentation("youtube_vos"), VideoSegmentation("youtube_vos")
+    for sequence, (video, objects) in enumerate(PLACES.items()):
+        ids = list(objects)
+        of_each = np.array(ids)[:, None, None]
+        for place, name in enumerate(NAMES):
+            (one if place % 2 else other).update(
+                read_labels(results / video / f"{name}.png") == of_each,
+                read_labels(annotations / "Annotations" / video / f"{name}.png") == of_each,
+                ids,
+                sequence,
+                place,
+                given=[min(places) for places in objects.values()],
+                unseen={3, 5},
+            )
+    one.merge_state(other)
+    scores = evaluate(annotations, results, protocol="youtube_vos")
+    assert {name: value.item() for name, value in one.compute().items()} == scores.overall
+    assert list(one.per_object().values()) == list(scores.objects.values())
+    assert list(one.per_sequence().values()) == list(scores.sequences.values())
+
+
+def test_command_prints_seen_and_unseen(
+    youtube: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, unseen = tmp_path / "scores.csv", tmp_path / "unseen.txt"
+    folders = ("--annotations", youtube[0], "--results", youtube[1])
+    run("--protocol", "youtube_vos", *folders, "--out", out)
+    scores = evaluate(*youtube, protocol="youtube_vos")
+    printed = capsys.readouterr().out.splitlines()
+    (footer,) = [line.split() for line in printed if line.strip().startswith("global")]
+    columns = ["G", "J_seen", "J_unseen", "F_seen", "F_unseen", "J&F", "J", "F"]
+    assert footer[2:] == [f"{100 * scores.overall[column]:.1f}" for column in columns]
+    assert "G J seen J unseen F seen F unseen J&F J F" in " ".join(" ".join(printed).split())
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[4:] == columns
+    assert {column: float(rows[0][column]) for column in columns} == scores.overall
+    assert {row["G"] for row in rows[1:]} == {""}
+    assert [float(row["J"]) for row in rows[3:]] == [row["J"] for row in scores.objects.values()]
+    unseen.write_text("dog\ncat\nanteater\n")
+    run("--protocol", "youtube_vos", *folders, "--unseen", unseen)
+    assert "nan" in capsys.readouterr().out
+
+
+def edit_meta(split: Path, change: Callable[[dict], object]) -> None:
+    meta = json.loads((split / "meta.json").read_text())
+    change(meta["videos"])
+    (split / "meta.json").write_text(json.dumps(meta))
+
+
+BAD_YOUTUBE: dict[str, tuple[Callable[[Path, Path], object], dict, str]] = {
+    "no meta.json": (lambda a, r: (a / "meta.json").unlink(), {}, "meta.json: no such meta.json"),
+    "cut meta.json": (lambda a, r: (a / "meta.json").write_text("{"), {}, "damaged JSON"),
+    "unknown video": (
+        lambda a, r: edit_meta(a, lambda videos: videos.pop("0a")),
+        {},
+        "meta.json: tells of no object of 0a",
+    ),
+    "no category": (
+        lambda a, r: edit_meta(a, lambda videos: videos["0a"]["objects"]["3"].pop("category")),
+        {},
+        "meta.json: no category of object 3 of 0a",
+    ),
+    "a start without a mask": (
+        lambda a, r: (a / "Annotations/0a/00010.png").unlink(),
+        {},
+        "0a: no annotation of frame 00010, where objects start by meta.json",
+    ),
+    "foreign id": (
+        lambda a, r: foreign(r / "0a/00015.png"),
+        {},
+        "0a/00015.png: holds id 9, but the objects are ids 1, 3 by meta.json",
+    ),
+    "missing frame": (lambda a, r: (r / "0a/00020.png").unlink(), {}, "frame 00020 missing"),
+    "all frames": (
+        lambda a, r: shutil.copy(r / "0a/00000.png", r / "0a/00001.png"),
+        {},
+        "0a: frame 00001 without annotation",
+    ),
+    "first masks only": (
+        lambda a, r: [f.unlink() for f in (a / "Annotations/1b").iterdir() if f.stem != "00005"],
+        {},
+        "1b: 1 annotated frames, none of which youtube_vos counts",
+    ),
+    "unknown category": (lambda a, r: None, {"unseen": ["emu"]}, "category emu; it has anteater"),
+    "DAVIS has no unseen": (
+        lambda a, r: None,
+        {"unseen": ["cat"], "protocol": "davis2017"},
+        "protocol davis2017: knows no unseen categories",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_YOUTUBE)
+def test_bad_youtube_vos(youtube: tuple[Path, Path], case: str) -> None:
+    spoil, arguments, message = BAD_YOUTUBE[case]
+    spoil(*youtube)
+    with pytest.raises(InputError, match=message) as caught:
+        evaluate(*youtube, **({"protocol": "youtube_vos"} | arguments))
+    assert ";" in str(caught.value)  # the remedy
+
+
+@pytest.mark.parametrize("all_frames", [False, True])
+def test_commands_agree_on_youtube_vos(
+    youtube: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    all_frames: bool,
+) -> None:
+    """`test` tells the scores that `evaluate` finds in the masks that `predict` wrote."""
+    monkeypatch.chdir(tmp_path)
+    save_tiny(Path("weights.pth"))
+    data = ("--config", str(CONFIG), "--config", "data/youtube_vos", "--data.init_args.train=null")
+    common = (
+        *data,
+        f"--data.init_args.predict.init_args={{root: {tmp_path}, split: train}}",
+        f"--data.init_args.predict.init_args.all_frames={all_frames}",
+        "--data.init_args.test=${.predict}",
+        "--model.protocol=youtube_vos",
+        "--ckpt_path=weights.pth",
+    )
+    assert vosfm(["test", *common, "--trainer.logger=false"]) == 0
+    told = capsys.readouterr().out
+    assert vosfm(["predict", *common, "--out=masks"]) == 0
+    written = sorted(str(path.relative_to("masks")) for path in Path("masks").rglob("*.png"))
+    assert written == [f"{video}/{name}.png" for video in PLACES for name in NAMES]
+    scores = evaluate(youtube[0], "masks", protocol="youtube_vos")
+    assert 0 < scores.overall["G"] < 1
+    for name, value in scores.overall.items():
+        (line,) = [line for line in told.splitlines() if f" test/{name} " in line]
+        assert float(line.split("\u2502")[2]) == pytest.approx(value, abs=1e-6)

@@ -10,8 +10,16 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from vosfm.data import ArrayVideo, FrameFolder, VideoClips, collate, write_labels
-from vosfm.data.transforms import ColorJitter, RandomWarp
+from vosfm.data import (
+    ArrayVideo,
+    FrameFolder,
+    MixedClips,
+    VideoClips,
+    collate,
+    write_labels,
+)
+from vosfm.data.transforms import ColorJitter
+from vosfm.data.warps import RandomWarp
 from vosfm.errors import InputError
 from vosfm.types import Clip
 
@@ -97,6 +105,49 @@ def test_only_annotated_frames_are_drawn(tmp_path: Path) -> None:
         assert {round(float(f.mean()) * 255 / 20) for f in clip.frames[0]} <= {0, 4, 8}
         assert clip.void is not None
         assert int(clip.void.sum()) == 2
+
+
+def test_objects_of_a_second_video_are_pasted() -> None:
+    y, x = np.mgrid[:24, :32]
+    boxes = [(y < 8) & (x < 8), (y > 12) & (x > 12)]
+    videos = [
+        ArrayVideo(np.full((3, 24, 32, 3), 100 * k, np.uint8), np.stack([[box]] * 3), f"video{k}")
+        for k, box in enumerate(boxes)
+    ]
+    names = set()
+    for clip in VideoClips(videos, 2, (24, 32), merge=1.0, clips=30):
+        names.add(clip.names[0])
+        under, over = (int(name[-1]) for name in clip.names[0].split(" + "))
+        expected = np.full((24, 32), under)
+        expected[boxes[over]] = over
+        assert np.array_equal(clip.frames[0, 0, 0].numpy() * 255, 100 * expected)
+        assert clip.masks.shape[2] == (1 if under == over else 2)
+    assert names == {f"video{a} + video{b}" for a in (0, 1) for b in (0, 1)}
+    alone = {clip.names[0] for clip in VideoClips(videos, 2, (24, 32), merge=0.5, clips=40)}
+    assert len(alone) == 6
+
+
+def test_small_objects_are_left_out() -> None:
+    masks = np.zeros((2, 2, 24, 32), np.bool_)
+    masks[:, 0, :2, :2] = masks[:, 1, 10:20, 10:20] = True
+    video = ArrayVideo(np.zeros((2, 24, 32, 3), np.uint8), masks)
+    for pixels, count in ((1, 2), (4, 2), (5, 1), (100, 1)):
+        assert VideoClips([video], 2, (24, 32), pixels=pixels)[0].masks.shape[2] == count
+    with pytest.raises(InputError, match="showed no object"):
+        VideoClips([video], 2, (24, 32), pixels=101)[0]
+
+
+def test_mixed_clips_show_an_epoch_of_each() -> None:
+    few, many = (VideoClips([_video()], 2, (16, 16), clips=n, seed=n) for n in (2, 5))
+    mixed = MixedClips({"few": few, "many": many})
+    assert len(mixed) == 7
+    for epoch in (0, 3):
+        for index in range(7):
+            part, place = (few, index) if index < 2 else (many, index - 2)
+            expected = part.sample(epoch, place)
+            assert torch.equal(mixed[7 * epoch + index].frames, expected.frames)
+    with pytest.raises(ValueError, match="no clips"):
+        MixedClips({})
 
 
 def test_an_unannotated_video() -> None:

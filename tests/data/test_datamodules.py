@@ -14,11 +14,15 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from PIL import Image as Picture
 
 from vosfm.data import (
+    ArrayVideo,
+    Davis,
     FrameFolder,
+    MixedClips,
     ProceduralClips,
     ProceduralVideos,
     VideoClips,
     VideoDataModule,
+    Videos,
     write_labels,
 )
 from vosfm.data.sampling import ClipSampler, VideoSampler
@@ -208,3 +212,50 @@ def test_bad_arguments() -> None:
     few = VideoDataModule(train=ProceduralClips(clips=3), batch_size=4)
     with pytest.raises(InputError, match="does not fill a batch"):
         few.train_dataloader()
+
+
+def _names(*names: str) -> list[Video]:
+    videos: list[Video] = []
+    for name in names:
+        video = ArrayVideo(np.zeros((3, 16, 16, 3), np.uint8), np.ones((3, 1, 16, 16), bool))
+        video.name = name
+        videos.append(video)
+    return videos
+
+
+class _Few(Videos):
+    def __init__(self, *names: str) -> None:
+        self.videos = _names(*names)
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> Video:
+        return self.videos[index]
+
+
+@pytest.mark.parametrize(
+    ("given", "use"),
+    [
+        ({"held_out": ("cows", "libby")}, "held out"),
+        ({"validate": _Few("cows")}, "validated on"),
+        ({"test": _Few("swan", "cows")}, "tested on"),
+    ],
+)
+def test_a_training_never_sees_what_it_is_tested_on(given: dict[str, Any], use: str) -> None:
+    clips = MixedClips(
+        {
+            "a": VideoClips(_Few("bear", "bus")),
+            "b": VideoClips(_names("boat", "cows"), 2, (16, 16)),
+        }
+    )
+    module = VideoDataModule(train=clips, **given)
+    with pytest.raises(InputError, match=f"cows would be trained on and {use}"):
+        module.setup("fit")
+    module.setup("test")
+    VideoDataModule(train=VideoClips(_Few("bear", "bus")), **given).setup("fit")
+
+
+def test_data_that_a_training_does_not_need_may_be_missing(tmp_path: Path) -> None:
+    test = Davis(tmp_path / "nowhere")
+    VideoDataModule(train=VideoClips(_Few("bear")), test=test).setup("fit")

@@ -14,7 +14,7 @@ from vosfm.tracker import Result
 
 
 class PredictionWriter(L.Callback):
-    """Writes the masks of every video, frame by frame as they are tracked.
+    """Writes the masks of every video, frame by frame as they are tracked, of its reported frames.
 
     Args:
         folder: of the results; each video has a folder of its name in it.
@@ -36,7 +36,9 @@ class PredictionWriter(L.Callback):
     ) -> None:
         """Take the results of a video and write each."""
         results = ResultFolder(self.folder / batch.name, batch.frame_names, self.overlap)
+        reported = frozenset(batch.reported())
         # The prediction is lazy: the model runs here, and so in the precision of a prediction.
         with trainer.precision_plugin.predict_step_context():
             for result in outputs:
-                results.write(result)
+                if result.frame in reported:
+                    results.write(result)

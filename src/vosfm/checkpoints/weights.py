@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vosfm.errors import InputError
-from vosfm.segmenter import Segmenter
 
 _SHOWN = 6  # key names listed in an error
 
@@ -68,18 +67,18 @@ def weights_in(content: Any, origin: str | Path) -> dict[str, Tensor]:
     return content
 
 
-def fill(segmenter: Segmenter, weights: dict[str, Tensor], origin: str | Path) -> None:
+def fill(model: nn.Module, weights: dict[str, Tensor], origin: str | Path) -> None:
     """Put weights into a model, every one of them, all or nothing.
 
     Args:
-        segmenter: the model; filled in place.
+        model: a segmenter, or a part of one; filled in place.
         weights: by our key names. How many batches a normalisation has counted may be missing.
         origin: of the weights, for messages.
 
     Raises:
         InputError: if keys are missing or left over, or a shape differs.
     """
-    ours = segmenter.state_dict()
+    ours = model.state_dict()
     # Frozen normalisation, as released models have it, does not count batches.
     missing = [k for k in ours if k not in weights and not k.endswith("batches_tracked")]
     left_over = [k for k in weights if k not in ours]
@@ -94,7 +93,7 @@ def fill(segmenter: Segmenter, weights: dict[str, Tensor], origin: str | Path) -
                 f"{origin}: a checkpoint of another model: {key} is {tuple(value.shape)}, the "
                 f"model's {tuple(ours[key].shape)}; give the model that it was trained with"
             )
-    segmenter.load_state_dict(weights, strict=False)
+    model.load_state_dict(weights, strict=False)
 
 
 def _listed(keys: list[str]) -> str:

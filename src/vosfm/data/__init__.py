@@ -3,18 +3,22 @@
 from typing import TYPE_CHECKING, Any
 
 from vosfm.data.clips import VideoClips
-from vosfm.data.datasets import Clips, Videos, collate
+from vosfm.data.datasets import Clips, MixedClips, Videos, collate
 from vosfm.data.drawing import overlay
 from vosfm.data.file import VideoFile, VideoWriter
 from vosfm.data.folder import FrameFolder
 from vosfm.data.formats.davis import Davis
+from vosfm.data.formats.sequences import Sequences
+from vosfm.data.formats.stills import Stills
+from vosfm.data.formats.youtube_vos import YouTubeVOS
 from vosfm.data.images import read_image
 from vosfm.data.masks import palette, read_labels, write_labels
 from vosfm.data.memory import ArrayVideo
 from vosfm.data.open import VideoList, open_video
 from vosfm.data.procedural import Difficulty, ProceduralClips, ProceduralVideo, ProceduralVideos
-from vosfm.data.transforms import ColorJitter, RandomWarp
+from vosfm.data.transforms import ColorJitter
 from vosfm.data.video import VOID, Annotation, Image, Mask, Video
+from vosfm.data.warps import BalancedCrop, RandomWarp, StillWarp, Warp
 
 if TYPE_CHECKING:
     from vosfm.data.datamodules import VideoDataModule
@@ -23,6 +27,7 @@ __all__ = [
     "VOID",
     "Annotation",
     "ArrayVideo",
+    "BalancedCrop",
     "Clips",
     "ColorJitter",
     "Davis",
@@ -30,10 +35,14 @@ __all__ = [
     "FrameFolder",
     "Image",
     "Mask",
+    "MixedClips",
     "ProceduralClips",
     "ProceduralVideo",
     "ProceduralVideos",
     "RandomWarp",
+    "Sequences",
+    "StillWarp",
+    "Stills",
     "Video",
     "VideoClips",
     "VideoDataModule",
@@ -41,6 +50,8 @@ __all__ = [
     "VideoList",
     "VideoWriter",
     "Videos",
+    "Warp",
+    "YouTubeVOS",
     "collate",
     "open_video",
     "overlay",

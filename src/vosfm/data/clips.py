@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from vosfm.data.corruption import Corruption
 from vosfm.data.datasets import Clips, Videos, to_clip
-from vosfm.data.transforms import ColorJitter, RandomWarp, Shot, resize
+from vosfm.data.transforms import ColorJitter, Shot, paste, resize
 from vosfm.data.video import Annotation, Image, Mask, Video
+from vosfm.data.warps import Warp
 from vosfm.errors import InputError
 from vosfm.types import Clip, Size
 
@@ -21,7 +22,8 @@ _TRIES = 20
 class VideoClips(Clips):
     """Random clips of annotated videos: random start, random gaps, some of the objects.
 
-    Only annotated frames are drawn. A clip shows objects that are visible in its first frame, so
+    A picture is a video of one frame, so that pictures and a `StillWarp` make clips, too. Only
+    annotated frames are drawn. A clip shows objects that are visible in its first frame, so
     a sample whose first frame shows none is drawn again, and so is one that cannot be read.
 
     Args:
@@ -33,6 +35,8 @@ class VideoClips(Clips):
         reverse: chance that a clip runs backwards, in [0, 1].
         warp: geometric augmentation; None resizes the whole frame.
         color: augmentation of colors; None leaves them.
+        merge: chance that the objects of a second video are pasted over a clip, in [0, 1].
+        pixels: objects that show fewer pixels in the first frame are left out.
         clips: clips of one epoch; None for one per video.
         seed: of everything.
         allowed_corruption: the share of samples that may be unreadable, in [0, 1].
@@ -49,13 +53,20 @@ class VideoClips(Clips):
         objects: int = 3,
         max_gap: int = 3,
         reverse: float = 0.5,
-        warp: RandomWarp | None = None,
+        warp: Warp | None = None,
         color: ColorJitter | None = None,
+        merge: float = 0.0,
+        pixels: int = 1,
         clips: int | None = None,
         seed: int = 0,
         allowed_corruption: float = 0.02,
     ) -> None:
-        for name, value in (("length", length), ("objects", objects), ("max_gap", max_gap)):
+        for name, value in (
+            ("length", length),
+            ("objects", objects),
+            ("max_gap", max_gap),
+            ("pixels", pixels),
+        ):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         self.videos = videos
@@ -66,6 +77,8 @@ class VideoClips(Clips):
         self.reverse = reverse
         self.warp = warp
         self.color = color
+        self.merge = merge
+        self.pixels = pixels
         self.clips = clips
         self.seed = seed
         self._corruption = Corruption(allowed_corruption)
@@ -85,6 +98,13 @@ class VideoClips(Clips):
         """Samples that could not be read so far, over all workers."""
         return self._corruption.broken
 
+    @property
+    def sources(self) -> frozenset[str]:
+        """Names of the videos."""
+        if isinstance(self.videos, Videos):
+            return frozenset(self.videos.names)
+        return frozenset(video.name for video in self.videos)
+
     def sample(self, epoch: int, index: int) -> Clip:
         """The clip `index` of an epoch, as a batch of one.
 
@@ -97,20 +117,26 @@ class VideoClips(Clips):
             which = index if attempt == 0 else int(rng.integers(2**31))
             try:
                 video = self.videos[which % len(self.videos)]
-                shot = self._shot(video, rng)
+                name, shot = video.name, self._shot(video, rng)
+                if self.merge and rng.random() < self.merge:
+                    other = self.videos[int(rng.integers(len(self.videos)))]
+                    name, shot = f"{name} + {other.name}", paste(self._shot(other, rng), shot)
             except InputError as error:
                 self._corruption.failed(error)
                 continue
             self._corruption.passed()
-            if shot is not None:
-                return to_clip(shot.frames, shot.masks, video.name, shot.void)
+            areas = shot.masks[0].sum(axis=(1, 2))
+            seen = np.flatnonzero(areas >= self.pixels)
+            if seen.size:
+                kept = np.sort(rng.permutation(seen)[: self.objects])
+                return to_clip(shot.frames, shot.masks[:, kept], name, shot.void)
         raise InputError(
             f"{_TRIES} samples in a row were broken or showed no object in their first frame, the "
             f"last from {video.name}; check the annotations"
         )
 
-    def _shot(self, video: Video, rng: Generator) -> Shot | None:
-        """A clip of a video, or None if its first frame shows no object."""
+    def _shot(self, video: Video, rng: Generator) -> Shot:
+        """A clip of a video, with the objects that are annotated in its first frame."""
         annotated = video.annotated()
         if not annotated:
             raise InputError(f"{video.name}: no frame of this video has a mask; leave it out")
@@ -124,11 +150,6 @@ class VideoClips(Clips):
             void = np.stack([_void(notes[i], video.size) for i in indices])
         shot = Shot(tuple(images[i] for i in indices), masks, void)
         shot = self.warp(shot, self.size, rng) if self.warp else resize(shot, self.size)
-        seen = np.flatnonzero(shot.masks[0].any(axis=(1, 2)))
-        if seen.size == 0:
-            return None
-        kept = np.sort(rng.permutation(seen)[: self.objects])
-        shot = Shot(shot.frames, shot.masks[:, kept], shot.void)
         return shot if self.color is None else self.color(shot, rng)
 
     def _draw_frames(self, count: int, rng: Generator) -> NDArray[np.int64]:

@@ -36,6 +36,8 @@ class VideoDataModule(LightningDataModule):
             depend on it.
         seed: of the order of clips.
         pin_memory: whether batches are copied to page-locked memory; None does where it helps.
+        held_out: names of videos that are never trained on, beside those that are validated and
+            tested on.
 
     Raises:
         ValueError: if the batch size or the number of workers is out of range.
@@ -51,6 +53,7 @@ class VideoDataModule(LightningDataModule):
         num_workers: int = 2,
         seed: int = 0,
         pin_memory: bool | None = None,
+        held_out: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -65,6 +68,27 @@ class VideoDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.pin_memory = pin_memory
+        self.held_out = tuple(held_out)
+
+    def setup(self, stage: str) -> None:
+        """Check, before a training, that it does not see what it is tested on.
+
+        Raises:
+            InputError: if training clips are taken from a video that is held out.
+        """
+        sources = self.train.sources if stage == "fit" and self.train is not None else frozenset()
+        if not sources:
+            return
+        for use, names in (
+            ("held out", self.held_out),
+            ("validated on", _names(self.validate)),
+            ("tested on", _names(self.test)),
+        ):
+            if leaked := sorted(sources & set(names)):
+                raise InputError(
+                    f"data.train: {', '.join(leaked[:6])} would be trained on and {use}, which "
+                    "makes every score worthless; leave them out of one of the two"
+                )
 
     @property
     def broken(self) -> int:
@@ -131,6 +155,14 @@ class VideoDataModule(LightningDataModule):
         if data is None:
             raise InputError(f"data.{stage}: nothing to {stage} on was configured; set it")
         return data
+
+
+def _names(videos: Videos | None) -> tuple[str, ...]:
+    """Of the videos; none where they are not there, since a training does not need them."""
+    try:
+        return () if videos is None else videos.names
+    except InputError:
+        return ()
 
 
 def _one_by_one(videos: Videos) -> DataLoader[Video]:

@@ -36,6 +36,11 @@ class Clips(Dataset[Clip], ABC):
         """Samples that could not be read so far."""
         return 0
 
+    @property
+    def sources(self) -> frozenset[str]:
+        """Names of the videos that clips are taken from; none where they are made up."""
+        return frozenset()
+
     def __getitem__(self, index: int) -> Clip:
         """The clip at a place in the endless sequence of epochs."""
         return self.sample(*divmod(index, len(self)))
@@ -59,6 +64,50 @@ class Videos(Dataset[Video], ABC):
     def __iter__(self) -> Iterator[Video]:
         """All videos, one after the other."""
         return (self[index] for index in range(len(self)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the videos; formats that know them without opening files say so."""
+        return tuple(video.name for video in self)
+
+
+class MixedClips(Clips):
+    """Several kinds of clips as one: an epoch shows an epoch of each.
+
+    Args:
+        parts: the kinds by name, in this order; each contributes as many clips to an epoch as its
+            own epoch has.
+
+    Raises:
+        ValueError: if there are none.
+    """
+
+    def __init__(self, parts: dict[str, Clips]) -> None:
+        if not parts:
+            raise ValueError("there are no clips to mix")
+        self.parts = parts
+
+    def __len__(self) -> int:
+        """Clips of one epoch."""
+        return sum(len(part) for part in self.parts.values())
+
+    @property
+    def broken(self) -> int:
+        """Samples of all parts that could not be read so far."""
+        return sum(part.broken for part in self.parts.values())
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Names of all parts' videos."""
+        return frozenset().union(*(part.sources for part in self.parts.values()))
+
+    def sample(self, epoch: int, index: int) -> Clip:
+        """The clip `index` of an epoch, as a batch of one."""
+        for part in self.parts.values():
+            if index < len(part):
+                return part.sample(epoch, index)
+            index -= len(part)
+        raise IndexError(f"an epoch has {len(self)} clips")
 
 
 def collate(samples: Sequence[Clip]) -> Clip:

@@ -1,4 +1,4 @@
-"""Augmentation of whole clips.
+"""Changes to whole clips: resampling, colors, and pasting one clip over another.
 
 However many geometric changes there are, each frame is resampled once, by one composed map that
 its masks share. Masks are never flattened: overlaps survive.
@@ -19,7 +19,7 @@ from vosfm.types import Size
 
 Matrix = NDArray[np.float64]
 
-_INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
+INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
 
 @dataclass(frozen=True)
@@ -37,88 +37,17 @@ class Shot:
     void: Mask | None = None
 
 
-class RandomWarp:
-    """Random resized crop, flip, rotation and shear, drifting a little from frame to frame.
-
-    Args:
-        area: the crop covers between these shares of the frame, in (0, 1].
-        aspect: width over height of the crop, relative to that of the result.
-        flip: chance of a mirrored clip, in [0, 1].
-        rotation: at most so many degrees.
-        shear: at most so many degrees.
-        drift: until its last frame the crop turns by at most this share of 90 degrees, grows by
-            at most this share, and moves by at most this share of its size, in [0, 1).
-        interpolation: of images, "linear" or "cubic"; masks always take the nearest pixel.
-
-    Raises:
-        ValueError: if an argument is out of range.
-    """
-
-    def __init__(
-        self,
-        area: tuple[float, float] = (0.3, 1.0),
-        aspect: tuple[float, float] = (0.75, 1.33),
-        flip: float = 0.5,
-        rotation: float = 15.0,
-        shear: float = 10.0,
-        drift: float = 0.1,
-        interpolation: str = "linear",
-    ) -> None:
-        if not 0 < area[0] <= area[1] <= 1:
-            raise ValueError(f"area must lie in (0, 1], not {area}")
-        if interpolation not in _INTERPOLATIONS:
-            raise ValueError(f"interpolation must be linear or cubic, not {interpolation!r}")
-        self.area = area
-        self.aspect = aspect
-        self.flip = flip
-        self.rotation = rotation
-        self.shear = shear
-        self.drift = drift
-        self.interpolation = interpolation
-
-    def __call__(self, shot: Shot, size: Size, rng: Generator) -> Shot:
-        """The clip at a size, seen through another window."""
-        height, width = shot.frames[0].shape[:2]
-        matrices = self.draw((height, width), size, len(shot.frames), rng)
-        return warp(shot, matrices, size, self.interpolation)
-
-    def draw(self, source: Size, size: Size, length: int, rng: Generator) -> list[Matrix]:
-        """One (2, 3) map per frame, from points of the source to points of the result."""
-        height, width = source
-        area = rng.uniform(*self.area) * height * width
-        aspect = np.exp(rng.uniform(*np.log(self.aspect))) * size[1] / size[0]
-        crop = np.array([np.sqrt(area * aspect), np.sqrt(area / aspect)])
-        crop *= min(1.0, *(np.array([width, height]) / crop))
-        room = (np.array([width, height]) - crop) / 2
-        middle = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * room
-        mirror = -1.0 if rng.random() < self.flip else 1.0
-        turn = np.radians(rng.uniform(-1, 1) * self.rotation)
-        shear = np.tan(np.radians(rng.uniform(-1, 1) * self.shear))
-        shift = rng.uniform(-1, 1, 2) * self.drift * crop
-        spin = rng.uniform(-1, 1) * self.drift * np.pi / 2
-        growth = rng.uniform(-1, 1) * self.drift
-        matrices = []
-        for along in np.linspace(0, 1, length):
-            angle = turn + spin * along
-            cos, sin = np.cos(angle), np.sin(angle)
-            linear = np.array([[cos, -sin], [sin, cos]]) @ np.array([[mirror, shear], [0.0, 1.0]])
-            linear = np.diag(np.array(size[::-1]) / crop * np.exp(growth * along)) @ linear
-            matrix = np.column_stack(
-                [linear, np.array(size[::-1]) / 2 - linear @ (middle + shift * along)]
-            )
-            matrices.append(matrix)
-        return matrices
-
-
 class ColorJitter:
-    """Random brightness, contrast, saturation and hue, the same for all frames of a clip.
+    """Random brightness, contrast, saturation and hue.
 
     Args:
         brightness: gain within 1 -+ this.
         contrast: within 1 -+ this, about mid-gray.
         saturation: within 1 -+ this.
         hue: at most so many turns of the color wheel, in [0, 0.5].
-        gray: chance of a clip without color, in [0, 1].
+        gray: chance of no color at all, in [0, 1].
+        together: whether all frames of a clip change alike, as a video needs it; otherwise each
+            frame changes by itself.
     """
 
     def __init__(
@@ -128,15 +57,28 @@ class ColorJitter:
         saturation: float = 0.2,
         hue: float = 0.03,
         gray: float = 0.05,
+        together: bool = True,
     ) -> None:
         self.brightness = brightness
         self.contrast = contrast
         self.saturation = saturation
         self.hue = hue
         self.gray = gray
+        self.together = together
 
     def __call__(self, shot: Shot, rng: Generator) -> Shot:
         """The clip in other colors; masks are untouched."""
+        matrices = [self._draw(rng) for _ in range(1 if self.together else len(shot.frames))]
+        if self.together:
+            matrices *= len(shot.frames)
+        frames = tuple(
+            np.asarray(cv2.transform(frame, matrix), dtype=np.uint8)
+            for frame, matrix in zip(shot.frames, matrices, strict=True)
+        )
+        return replace(shot, frames=frames)
+
+    def _draw(self, rng: Generator) -> Matrix:
+        """A (3, 4) map from RGB to RGB."""
         gain = 1 + self.brightness * rng.uniform(-1, 1)
         contrast = 1 + self.contrast * rng.uniform(-1, 1)
         saturation = 1 + self.saturation * rng.uniform(-1, 1)
@@ -145,15 +87,30 @@ class ColorJitter:
         # Saturation and hue are linear in chroma, so that all four are one matrix on RGB.
         cos, sin = saturation * np.cos(angle), saturation * np.sin(angle)
         chroma = _FROM_YIQ @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ _TO_YIQ
-        matrix = np.column_stack([gain * contrast * chroma, np.full(3, 127.5 * (1 - contrast))])
-        frames = tuple(
-            np.asarray(cv2.transform(frame, matrix), dtype=np.uint8) for frame in shot.frames
-        )
-        return replace(shot, frames=frames)
+        return np.column_stack([gain * contrast * chroma, np.full(3, 127.5 * (1 - contrast))])
 
 
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
+
+
+def paste(over: Shot, under: Shot) -> Shot:
+    """Lay the objects of one clip over another.
+
+    Args:
+        over: the clip whose objects are seen in front, with all that overlaps among them.
+        under: the clip that they are laid on, of the same length and size.
+
+    Returns:
+        A clip of both clips' objects, those of `under` first.
+    """
+    front: Mask = np.any(over.masks, axis=1)  # (T, H, W)
+    frames = tuple(
+        np.where(seen[..., None], above, below)
+        for seen, above, below in zip(front, over.frames, under.frames, strict=True)
+    )
+    masks = np.concatenate([under.masks & ~front[:, None], over.masks], axis=1)
+    return Shot(frames, masks, None if under.void is None else under.void & ~front)
 
 
 def resize(shot: Shot, size: Size, interpolation: str = "linear") -> Shot:
@@ -163,8 +120,14 @@ def resize(shot: Shot, size: Size, interpolation: str = "linear") -> Shot:
     return warp(shot, [matrix] * len(shot.frames), size, interpolation)
 
 
-def warp(shot: Shot, matrices: Sequence[Matrix], size: Size, interpolation: str = "linear") -> Shot:
-    """Resample a clip, images and masks on the same grid; it is mirrored beyond its edges.
+def warp(
+    shot: Shot,
+    matrices: Sequence[Matrix],
+    size: Size,
+    interpolation: str = "linear",
+    fill: tuple[int, int, int] | None = None,
+) -> Shot:
+    """Resample a clip, images and masks on the same grid.
 
     Args:
         shot: T frames.
@@ -172,17 +135,19 @@ def warp(shot: Shot, matrices: Sequence[Matrix], size: Size, interpolation: str 
             (i, j) covers [j, j + 1] x [i, i + 1].
         size: (H, W) of the result.
         interpolation: of images, "linear" or "cubic"; masks take the nearest pixel.
+        fill: RGB of what lies beyond the edges, where no mask is; None mirrors the frame there.
     """
-    mode = _INTERPOLATIONS[interpolation]
+    mode = INTERPOLATIONS[interpolation]
     frames, masks, voids = [], [], []
     for index, (frame, matrix) in enumerate(zip(shot.frames, matrices, strict=True)):
-        frames.append(_resample(_shrink(frame, matrix), frame.shape[:2], matrix, size, mode))
+        shrunk = _shrink(frame, matrix)
+        frames.append(_resample(shrunk, frame.shape[:2], matrix, size, mode, fill))
         layers = shot.masks[index]
         if shot.void is not None:
             layers = np.concatenate([layers, shot.void[index, None]])
         # Eight masks travel in the bits of one byte; taking the nearest pixel keeps them apart.
         planes = [
-            _resample(plane, plane.shape, matrix, size, cv2.INTER_NEAREST)
+            _resample(plane, plane.shape, matrix, size, cv2.INTER_NEAREST, fill and (0, 0, 0))
             for plane in np.packbits(layers, axis=0)
         ]
         empty = np.zeros((0, *size), dtype=np.uint8)
@@ -204,7 +169,12 @@ def _shrink(frame: Image, matrix: Matrix) -> Image:
 
 
 def _resample(
-    pixels: NDArray[np.uint8], source: tuple[int, ...], matrix: Matrix, size: Size, mode: int
+    pixels: NDArray[np.uint8],
+    source: tuple[int, ...],
+    matrix: Matrix,
+    size: Size,
+    mode: int,
+    fill: tuple[int, int, int] | None,
 ) -> NDArray[np.uint8]:
     """Apply a map from points of a `source`-sized frame to pixels that may be reduced already."""
     height, width = pixels.shape[:2]
@@ -214,7 +184,8 @@ def _resample(
     forward = np.column_stack([linear, shift])
     if np.array_equal(forward, np.eye(2, 3)) and (height, width) == tuple(size):
         return pixels
+    border = cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT
     warped = cv2.warpAffine(
-        pixels, forward, size[::-1], flags=mode, borderMode=cv2.BORDER_REFLECT_101
+        pixels, forward, size[::-1], flags=mode, borderMode=border, borderValue=fill or (0, 0, 0)
     )
     return np.asarray(warped, dtype=np.uint8)

@@ -48,11 +48,13 @@ class Video(ABC):
         name: what results are filed under.
         frame_names: stem of each frame, for the names of result files.
         size: (H, W) of every frame.
+        unseen: ids of the objects whose category training has not shown; None if not known.
     """
 
     name: str
     frame_names: tuple[str, ...]
     size: tuple[int, int]
+    unseen: frozenset[int] | None = None
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -69,6 +71,10 @@ class Video(ABC):
     def annotated(self) -> tuple[int, ...]:
         """The frames that have masks; formats that know it without reading them say so."""
         return tuple(i for i in range(len(self)) if self.annotation(i) is not None)
+
+    def reported(self) -> tuple[int, ...]:
+        """The frames whose results are asked for; a benchmark may ask for some of them."""
+        return tuple(range(len(self)))
 
     @abstractmethod
     def prompts(self) -> dict[int, dict[int, Mask]]:

@@ -1,6 +1,6 @@
 """J, F and their statistics as one torchmetrics class."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from torchmetrics.utilities import dim_zero_cat
 from vosfm.metrics.functional import region_and_boundary
 from vosfm.metrics.functional.arrays import to_mask
 from vosfm.metrics.protocols import Protocol, Row, mean_by_sequence, named
+
+_FIRST = -1
+"""Stands for the first frame of a sequence, whichever it is."""
 
 
 class VideoSegmentation(Metric):
@@ -75,6 +78,8 @@ class VideoSegmentation(Metric):
         sequence: int,
         frame: int | Sequence[int],
         void: Tensor | NDArray[Any] | None = None,
+        given: Sequence[int] | None = None,
+        unseen: Collection[int] = (),
     ) -> None:
         """Score one frame, or several frames of one sequence.
 
@@ -85,6 +90,9 @@ class VideoSegmentation(Metric):
             sequence: a number that is the sequence's own in all processes.
             frame: the number of the frame; of T frames the first one's, or T numbers.
             void: (H, W) or (T, H, W) bool, pixels that count for nothing.
+            given: the number of the frame in which each of the O objects is given; None for the
+                first of the sequence. Like `unseen` the same in all calls for one sequence.
+            unseen: ids of the objects whose category training has not shown.
 
         Raises:
             TypeError: for floating masks.
@@ -104,14 +112,18 @@ class VideoSegmentation(Metric):
         frames = [frame + step for step in range(len(a))] if isinstance(frame, int) else [*frame]
         if len(frames) != len(a):
             raise ValueError(f"{len(frames)} frame numbers for {len(a)} frames")
+        if given is not None and len(given) != len(ids):
+            raise ValueError(f"{len(given)} frames in which {len(ids)} objects are given")
         if self.protocol.union:
             a, b = (np.logical_or.reduce(masks, axis=1)[:, None] for masks in (a, b))
-            ids = [1]
+            ids, given = [1], None if given is None else [min(given, default=_FIRST)]
         if hidden is not None and hidden.ndim == 3:
             hidden = hidden[:, None]
         j, f = region_and_boundary(a, b, hidden, self.tolerance)
-        keys = [[sequence, object_id, number] for number in frames for object_id in ids]
-        self.keys.append(torch.tensor(keys, dtype=torch.int64, device=self.device).reshape(-1, 3))
+        starts = [_FIRST] * len(ids) if given is None else given
+        objects = [(i, start, i in unseen) for i, start in zip(ids, starts, strict=True)]
+        keys = [[sequence, i, number, start, new] for number in frames for i, start, new in objects]
+        self.keys.append(torch.tensor(keys, dtype=torch.int64, device=self.device).reshape(-1, 5))
         rows = np.stack([j.reshape(-1), f.reshape(-1)], axis=1)
         self.scores.append(torch.from_numpy(rows).to(self.device))
 
@@ -119,8 +131,8 @@ class VideoSegmentation(Metric):
         """Average over all objects.
 
         Returns:
-            A float64 scalar for each of J&F, J, J_recall, J_decay, F, F_recall, F_decay; NaN
-            before any counted frame.
+            A float64 scalar for each column of the protocol: J&F, J, J_recall, J_decay, F,
+            F_recall, F_decay of DAVIS; NaN before any counted frame.
         """
         return self.so_far()
 
@@ -128,17 +140,26 @@ class VideoSegmentation(Metric):
         """Average over the objects of this process alone, without asking the others."""
         keys, scores = self._rows()
         self._objects = {}
+        unseen = set()
         for sequence in np.unique(keys[:, 0]).tolist():
             inside = keys[:, 0] == sequence
-            counted = self.protocol.counted(np.unique(keys[inside, 2]).tolist())
-            inside &= np.isin(keys[:, 2], counted)
-            for object_id in np.unique(keys[inside, 1]).tolist():
-                j, f = scores[inside & (keys[:, 1] == object_id)].T
+            own_keys, own_scores = keys[inside], scores[inside]
+            frames = np.unique(own_keys[:, 2])
+            for object_id in np.unique(own_keys[:, 1]).tolist():
+                rows = own_keys[:, 1] == object_id
+                given, new = own_keys[rows][0, 3:].tolist()
+                counted = self.protocol.counted(frames[frames >= given].tolist())
+                rows &= np.isin(own_keys[:, 2], counted)
+                if not rows.any():
+                    continue
+                j, f = own_scores[rows].T
                 row = self.protocol.statistics(j, f, self.official)
                 self._objects[sequence, object_id] = row
+                if new:
+                    unseen.add((sequence, object_id))
         return {
             name: torch.tensor(value, dtype=torch.float64, device=self.device)
-            for name, value in self.protocol.overall(self._objects).items()
+            for name, value in self.protocol.overall(self._objects, unseen).items()
         }
 
     def per_object(self) -> dict[tuple[int, int], Row]:
@@ -156,7 +177,7 @@ class VideoSegmentation(Metric):
         Without it torchmetrics would send an empty float vector, which does not fit the others.
         """
         if not self._is_synced and not len(self.keys):
-            self.keys.append(torch.empty(0, 3, dtype=torch.int64, device=self.device))
+            self.keys.append(torch.empty(0, 5, dtype=torch.int64, device=self.device))
             self.scores.append(torch.empty(0, 2, dtype=torch.float64, device=self.device))
         super().sync(*args, **kwargs)
 
@@ -168,7 +189,7 @@ class VideoSegmentation(Metric):
     def _rows(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Give each row once, ordered by sequence, object and frame."""
         if not len(self.keys):
-            return np.empty((0, 3), dtype=np.int64), np.empty((0, 2))
+            return np.empty((0, 5), dtype=np.int64), np.empty((0, 2))
         keys = dim_zero_cat(self.keys).cpu().numpy()
         unique, first = np.unique(keys, axis=0, return_index=True)
         return unique, dim_zero_cat(self.scores).cpu().numpy()[first]

@@ -69,6 +69,11 @@ class Davis(Videos):
                 )
         return names
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the sequences."""
+        return self.sequences
+
     def __len__(self) -> int:
         """Number of sequences."""
         return len(self.sequences)
