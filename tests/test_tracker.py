@@ -161,6 +161,45 @@ def test_a_resumed_stream_is_bit_equal(
             assert torch.equal(value, second.state.banks[name].rows[leaf])
 
 
+def calm() -> Segmenter:
+    """Keys that match less sharply, so that rounding does not change who is matched."""
+    segmenter = tiny()
+    segmenter.memory.reader.blocks[0].to_key.weight.data.mul_(0.1)
+    return segmenter
+
+
+def test_bf16_masks_are_close_and_memory_is_half() -> None:
+    segmenter, prompts = calm(), {0: {1: square(20, 20, 24), 2: square(5, 60)}}
+    full, half = Tracker(segmenter), Tracker(segmenter, precision="bf16")
+    for one, two in zip(full.track(video(4), prompts), half.track(video(4), prompts), strict=True):
+        assert (one.masks == two.masks).mean() > 0.97
+        assert not one.frame or (one.scores != two.scores).all()
+        for ours, theirs in zip(one.masks, two.masks, strict=True):
+            assert ours.any()
+            assert (ours & theirs).sum() > 0.8 * (ours | theirs).sum()
+    assert full.state is not None
+    assert half.state is not None
+    for name, contents in full.state.banks.items():
+        for leaf, value in contents.rows.items():
+            assert half.state.banks[name].rows[leaf].nbytes == value.nbytes / 2
+
+
+def test_a_resumed_bf16_stream_is_bit_equal(segmenter: Segmenter, tmp_path: Path) -> None:
+    frames, prompts = video(6), {0: {1: square(0, 0)}, 2: {2: square(30, 40)}}
+    path = tmp_path / "stream.safetensors"
+    uninterrupted = list(Tracker(segmenter, precision="bf16").track(frames, prompts))
+    first = Tracker(segmenter, precision="bf16")
+    list(first.track(frames[:3], prompts))
+    first.save(path)
+    second = Tracker(segmenter, precision="bf16")
+    second.resume(path)
+    for one, two in zip(uninterrupted[3:], second.track(frames[3:]), strict=True):
+        assert np.array_equal(one.masks, two.masks)
+        assert np.array_equal(one.scores, two.scores)
+    with pytest.raises(InputError, match=r"memory is of torch\.bfloat16, .* of torch\.float32"):
+        Tracker(segmenter).resume(path)
+
+
 def test_memory_does_not_grow(segmenter: Segmenter) -> None:
     tracker = Tracker(segmenter)
     results = tracker.track(video(30), {0: {1: square(0, 0)}})
@@ -203,6 +242,8 @@ def test_what_cannot_be_tracked(segmenter: Segmenter, tmp_path: Path) -> None:
         list(Tracker(segmenter).track([frames[0], frames[1][:, :-1]], {0: {1: good}}))
     with pytest.raises(InputError, match="object id 0"):
         run(segmenter, {0: {0: good}})
+    with pytest.raises(InputError, match="precision is '16'"):
+        Tracker(segmenter, precision="16")  # type: ignore[arg-type]
     tracker = Tracker(segmenter)
     with pytest.raises(InputError, match="has not begun"):
         tracker.save(tmp_path / "x")

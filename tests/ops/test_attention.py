@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vosfm.ops import attention
 from vosfm.ops.attention import local_attention, merge_heads, split_heads
 
 
@@ -51,6 +52,22 @@ def test_equals_a_loop_over_positions(size: tuple[int, int], radius: int) -> Non
     ours = local_attention(query, key, value, size, radius, bias, relative)
     theirs = by_position(query, key, value, size, radius, bias, relative)
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("tile", [(1, 1), (2, 7), (3, 4), (5, 7), (9, 9)])
+def test_any_tile_reads_the_same(monkeypatch: pytest.MonkeyPatch, tile: tuple[int, int]) -> None:
+    size, radius = (5, 7), 2
+    query, key, value, *biases = arguments(size, radius)
+    monkeypatch.setattr(attention, "_tile", lambda *_: tile)
+    ours = local_attention(query, key, value, size, radius, *biases)
+    torch.testing.assert_close(ours, by_position(query, key, value, size, radius, *biases))
+
+
+def test_an_accelerator_takes_whole_rows() -> None:
+    rows, columns = attention._tile((31, 54), 7, 8, torch.device("cuda"))
+    assert columns == 54
+    assert 1 <= rows < 31
+    assert attention._tile((4, 5), 1, 1, torch.device("cuda")) == (4, 5)
 
 
 def test_gradients() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vosfm.mask_encoders.mask_encoder import MaskEncoder
@@ -48,6 +51,22 @@ class IdentityBank(MaskEncoder):
     def forward(
         self, features: Features, masks: Tensor, objects: Objects, void: Tensor | None = None
     ) -> Encoding:
-        onehot = to_identities(harden(masks, objects), objects, void)
-        maps = self.embed(onehot.flatten(0, 1).to(self.embed.weight.dtype))
+        used, compact = _without_gaps(objects)
+        onehot = to_identities(harden(masks, objects), compact, void)
+        # What nobody has is 0 everywhere; its channels would be most of the work.
+        weight = self.embed.weight[:, [0, *(1 + identity for identity in used)]]
+        maps = F.conv2d(
+            onehot.flatten(0, 1).to(weight.dtype),
+            weight,
+            self.embed.bias,
+            self.embed.stride,
+            self.embed.padding,
+        )
         return Encoding(maps.unflatten(0, onehot.shape[:2]))
+
+
+def _without_gaps(objects: Objects) -> tuple[list[int], Objects]:
+    """The identities that somebody has, and the objects as if there were no others."""
+    taken, place = (objects.slot % (objects.identities or 1)).unique(return_inverse=True)
+    used = taken.tolist() or [0]
+    return used, replace(objects, slot=objects.row * len(used) + place, identities=len(used))

@@ -22,7 +22,20 @@ def merge_heads(tokens: Tensor) -> Tensor:
 
 
 _BLOCK = 2**20
-"""Elements of one dense block of local attention: few enough for a cache, enough to be worth it."""
+"""Elements of one dense block of local attention on an accelerator."""
+
+
+def _tile(size: Size, radius: int, batch: int, device: torch.device) -> Size:
+    """How many rows and columns of queries one dense block of local attention takes.
+
+    A square as wide as the window's half wastes least arithmetic, and its block fits the cache of a
+    processor core. Accelerators prefer few large products: whole rows.
+    """
+    if device.type == "cpu":
+        return radius + 1, radius + 1
+    height, width = size
+    row = width * (2 * radius + 1) * (width + 2 * radius)
+    return max(1, min(height, _BLOCK // (batch * row))), width
 
 
 @lru_cache(maxsize=16)
@@ -52,10 +65,10 @@ def local_attention(
 ) -> Tensor:
     """Attend from each position to the (2r+1) x (2r+1) window around it.
 
-    Computed in blocks of rows: the queries of a block meet all keys around it in one dense
-    product, of which the diagonal bands are the windows. That costs more arithmetic than the
-    bands alone but is a matrix product on memory that fits a cache, where gathering every window
-    (unfold) writes (2r+1)^2 copies of the keys.
+    Computed in tiles: the queries of a tile meet all keys around it in one dense product, of which
+    the diagonal bands are the windows. That costs more arithmetic than the bands alone but is a
+    matrix product on memory that fits a cache, where gathering every window (unfold) writes
+    (2r+1)^2 copies of the keys.
 
     Args:
         query: (B, heads, N, d), N = h*w tokens in row-major order; already scaled.
@@ -74,34 +87,54 @@ def local_attention(
     batch, heads, _, depth = query.shape
     height, width = size
     side = 2 * radius + 1
-    padded = width + 2 * radius
     flat = batch * heads
     margins = (0, 0, radius, radius, radius, radius)
-    rows = query.reshape(flat, height, width, depth)
+    queries = query.reshape(flat, height, width, depth)
     keys = F.pad(key.reshape(flat, height, width, depth), margins)
     values = F.pad(value.reshape(flat, height, width, depth), margins)
     biases = bias.reshape(flat, height, width, side, side)
-    biases = biases + _outside(size, radius, query.device, query.dtype)
+    outside = _outside(size, radius, query.device, query.dtype)
     offsets = relative_value.repeat(batch, 1, 1)
-    block = max(1, min(height, _BLOCK // (flat * width * side * padded)))
-    outputs = []
-    for first in range(0, height, block):
-        last = min(height, first + block)
-        count = last - first
-        around = (count + 2 * radius) * padded
-        near_keys = keys[:, first : last + 2 * radius].flatten(1, 2)
-        near_values = values[:, first : last + 2 * radius].flatten(1, 2)
-        # (flat, count * w, around); query (y, x) finds its window's first row at y * padded + x.
-        dense = torch.bmm(rows[:, first:last].flatten(1, 2), near_keys.transpose(1, 2))
-        shape = (flat, count, width, side, side)
-        strides = (count * width * around, width * around + padded, around + 1, padded, 1)
-        logits = dense.as_strided(shape, strides) + biases[:, first:last]
-        weights = logits.flatten(3).softmax(-1)
-        scattered = torch.zeros_like(dense)
-        scattered.as_strided(shape, strides).copy_(weights.view(shape))
-        seen = torch.bmm(scattered, near_values)
-        outputs.append(torch.baddbmm(seen, weights.flatten(1, 2), offsets))
-    return torch.cat(outputs, 1).view(batch, heads, height * width, depth)
+    rows, columns = _tile(size, radius, flat, query.device)
+    bands = []
+    for top in range(0, height, rows):
+        tiles = []
+        for left in range(0, width, columns):
+            inner = slice(top, top + rows), slice(left, left + columns)
+            outer = slice(top, top + rows + 2 * radius), slice(left, left + columns + 2 * radius)
+            tiles.append(
+                _attend_tile(
+                    queries[:, *inner],
+                    keys[:, *outer],
+                    values[:, *outer],
+                    biases[:, *inner],
+                    outside[inner],
+                    offsets,
+                )
+            )
+        bands.append(torch.cat(tiles, 2))
+    return torch.cat(bands, 1).view(batch, heads, height * width, depth)
+
+
+def _attend_tile(
+    queries: Tensor, keys: Tensor, values: Tensor, biases: Tensor, outside: Tensor, offsets: Tensor
+) -> Tensor:
+    """Local attention (n, rows, columns, d) of a tile, n = B * heads.
+
+    Keys and values are those of the tile and its margins; biases (n, rows, columns, 2r+1, 2r+1).
+    """
+    flat, rows, columns, _ = queries.shape
+    padded = keys.shape[2]
+    # (n, rows * columns, around); query (y, x) finds its window's first row at y * padded + x.
+    dense = torch.bmm(queries.flatten(1, 2), keys.flatten(1, 2).transpose(1, 2))
+    around = dense.shape[2]
+    strides = (rows * columns * around, columns * around + padded, around + 1, padded, 1)
+    logits = dense.as_strided(biases.shape, strides) + biases
+    weights = (logits + outside).flatten(3).softmax(-1)
+    scattered = torch.zeros_like(dense)
+    scattered.as_strided(biases.shape, strides).copy_(weights.view(biases.shape))
+    seen = torch.bmm(scattered, values.flatten(1, 2))
+    return torch.baddbmm(seen, weights.flatten(1, 2), offsets).view(flat, rows, columns, -1)
 
 
 @lru_cache(maxsize=16)

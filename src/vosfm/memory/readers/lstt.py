@@ -258,10 +258,9 @@ class FeedForward(nn.Module):
         self.contract = nn.Linear(hidden, width)
 
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
-        maps = self.expand(tokens).transpose(2, 3).unflatten(3, size)  # (B, r, hidden, h, w)
-        shape = maps.shape
-        mixed = self.mix(F.gelu(self.norm(maps.flatten(0, 1)))).view(shape)
-        return self.contract(mixed.flatten(3).transpose(2, 3))
+        maps = self.expand(tokens.flatten(0, 1)).unflatten(1, size)  # (B*r, h, w, hidden)
+        mixed = self.mix(F.gelu(self.norm(maps.permute(0, 3, 1, 2))))
+        return self.contract(mixed.permute(0, 2, 3, 1).flatten(1, 2)).view(tokens.shape)
 
 
 class DropPath(nn.Module):
