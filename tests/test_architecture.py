@@ -19,11 +19,11 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "ops schedules flow",
         "encoders mask_encoders memory decoders identification prompts losses",
         "segmenter",
-        "search checkpoints optimisation zoo",
+        "search checkpoints optimisation zoo augmentation fusion",
         "tracker",
         "baselines",
         "task callbacks",
-        "track lightning_cli evaluate demo",
+        "track lightning_cli evaluate compare demo",
         "cli",
     )
 )

@@ -9,20 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vosfm import demo
 from vosfm.data import VideoFile, read_labels
-
-
-def test_table_sets_the_model_beside_the_others() -> None:
-    scores = {
-        name: {"J&F": value, "J": value, "F": value}
-        for name, value in {"model": 0.6, "repeat": 0.25, "flow": 0.75}.items()
-    }
-    table = demo.tabulate(scores)
-    cells = [list(column.cells) for column in table.columns]
-    assert cells[0] == ["model", "repeat", "flow"]
-    assert cells[1] == ["60.0", "25.0", "75.0"]
-    assert cells[-1] == ["", "+35.0", "-15.0"]
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_train_step() -> None:
     clip = Clip(frames.permute(0, 1, 4, 2, 3).float() / 255, masks, present, labels == 255)
     permutation = golden.inputs["permutation"][:, 1:] - 1
 
-    def enrol(clip: Clip, identities: int | None, shuffle: int | None) -> object:
+    def enrol(clip: Clip, identities: int | None, shuffle: object) -> object:
         return vosfm.types.Objects(
             torch.arange(1, objects + 1).expand(batch, -1),
             present,

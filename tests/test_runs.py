@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+import youtube
 from models import CONFIG
 
 from vosfm import zoo
 from vosfm.cli import main
-from vosfm.data import ProceduralVideos, write_labels
+from vosfm.data import ProceduralVideos, Sequences, Stills, write_labels
 from vosfm.evaluate import evaluate
 
 ROOT = zoo.CONFIGS.parent / "experiments"
+SHARED = zoo.CONFIGS.parents[1] / "shared" / "data" / "train"
 SWEEPS = sorted(ROOT.glob("*/*.yaml"))
 
 FAST = (
@@ -36,6 +39,10 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def _label(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
 def layers(*names: str) -> list[str]:
     return [word for name in names for word in ("--config", name)]
 
@@ -47,8 +54,9 @@ def test_a_model_runs(name: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(zoo.CONFIGS.glob("trainer/*.yaml")), ids=lambda p: p.stem)
 def test_a_trainer_runs(path: Path) -> None:
-    # The others go on top of the default; the demonstration's stands alone.
-    below = [] if path.stem in ("default", "demo") else ["trainer/default"]
+    # The others go on top of the default; these stand alone.
+    alone = path.stem == "default" or "logger" in yaml.safe_load(path.read_text())["trainer"]
+    below = [] if alone else ["trainer/default"]
     names = ("model/aot_nano", "data/procedural", *below, f"trainer/{path.stem}")
     assert main(["fit", *layers(*names), *FAST]) == 0
 
@@ -76,6 +84,104 @@ def davis(tmp_path: Path) -> Path:
     sets.mkdir(parents=True)
     (sets / "val.txt").write_text("".join(f"{video.name}\n" for video in videos))
     return root
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Three pictures with masks, and two sequences of four frames, in one folder."""
+    labels = np.zeros((48, 64), np.uint8)
+    labels[4:30, 4:40], labels[20:46, 30:60] = 1, 2
+    names = [f"images/set/{n}.jpg" for n in "abc"]
+    names += [f"JPEGImages/{video}/{t:05d}.jpg" for video in ("run", "walk") for t in range(4)]
+    for name in names:
+        image = tmp_path / name
+        mask = tmp_path / name.replace("images", "masks").replace("JPEGImages", "Annotations")
+        for path in (image, mask):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(image), np.full((*labels.shape, 3), 90, np.uint8))
+        write_labels(mask.with_suffix(".png"), labels)
+    return tmp_path
+
+
+_CLIPS = ("clips=2", "size=[64,64]", "pixels=1")
+_ROOT = "init_args.videos.init_args.root={}"
+_TRAIN = "--data.init_args.train.init_args."
+DATA = {
+    ("stills",): [_TRAIN + _ROOT.removeprefix("init_args."), *(_TRAIN + o for o in _CLIPS)],
+    ("stills", "stills_small"): [
+        _TRAIN + _ROOT.removeprefix("init_args."),
+        *(_TRAIN + option for option in _CLIPS),
+    ],
+    ("videos",): [_TRAIN + _ROOT.removeprefix("init_args."), *(_TRAIN + o for o in _CLIPS)],
+    ("mixed_small",): [
+        *(f"{_TRAIN}parts.{part}.{_ROOT}" for part in ("videos", "stills")),
+        *(
+            f"{_TRAIN}parts.{part}.init_args.{option}"
+            for part in ("videos", "stills")
+            for option in _CLIPS
+        ),
+    ],
+    ("youtube_vos_davis",): [
+        f"{_TRAIN}parts.youtube_vos.{_ROOT}/youtube",
+        f"{_TRAIN}parts.davis.{_ROOT}/DAVIS",
+        f"{_TRAIN}parts.davis.init_args.videos.init_args.split=2017/val",
+        f"{_TRAIN}parts.davis.init_args.clips=2",
+        *(f"{_TRAIN}parts.youtube_vos.init_args.{option}" for option in _CLIPS),
+    ],
+}
+"""Configs of training data on disk, with the options that make them small."""
+
+HELD_OUT = [
+    *("blackswan", "bmx-trees", "car-shadow", "cows", "dance-twirl", "drift-straight", "libby"),
+    "schoolgirls",
+]
+"""The sequences that the training on two cores is tested on."""
+
+
+def test_every_data_config_is_run_somewhere() -> None:
+    elsewhere = {"procedural", "davis", "youtube_vos"}
+    there = {path.stem for path in zoo.CONFIGS.glob("data/*.yaml")}
+    assert there == elsewhere | {name for names in DATA for name in names}
+
+
+@pytest.mark.parametrize("names", DATA, ids="+".join)
+def test_training_data_runs(names: tuple[str, ...], pictures: Path, davis: Path) -> None:
+    youtube.save_split(pictures / "youtube", "train")
+    options = [option.format(pictures) for option in DATA[names]]
+    above = [f"data/{name}" for name in names]
+    command = ["fit", *layers("model/aot_nano", "trainer/cpu_static", *above), *options]
+    fast = ("--data.init_args.batch_size=2", "--data.init_args.num_workers=0")
+    assert main([*command, *fast, "--trainer.fast_dev_run=1"]) == 0
+
+
+@pytest.mark.parametrize("name", ["stills_small", "mixed_small"])
+def test_the_training_on_two_cores_refuses_what_it_is_tested_on(
+    name: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = yaml.safe_load((zoo.CONFIGS / "data" / f"{name}.yaml").read_text())
+    assert config["data"]["init_args"]["held_out"] == HELD_OUT
+    if name == "stills_small":
+        return
+    for folder in ("JPEGImages", "Annotations"):
+        (pictures / folder / "walk").rename(pictures / folder / "libby")
+    options = [option.format(pictures) for option in DATA[(name,)]]
+    command = ["fit", *layers("model/aot_nano", "trainer/cpu_video", f"data/{name}"), *options]
+    assert main([*command, "--trainer.fast_dev_run=1"]) != 0
+    assert "libby would be trained on and held out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", [*sorted(zoo.CONFIGS.rglob("*.yaml")), *SWEEPS], ids=_label)
+def test_configs_name_held_out_sequences_only_to_hold_them_out(path: Path) -> None:
+    named = re.sub(r"(?s)held_out:.*?\n +\[.*?\]", "", path.read_text())
+    assert not [name for name in HELD_OUT if re.search(rf"\b{name}\b", named)]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the pictures and videos of ../shared")
+def test_training_data_beside_the_checkout_is_clean() -> None:
+    videos = Sequences(SHARED / "video" / "davis2016_train")
+    sources = [*videos.names, *Stills(SHARED).names]
+    assert len(videos) == 30
+    assert not [name for name in sources if set(re.split(r"[/_]", name)) & set(HELD_OUT)]
 
 
 def test_commands_agree(davis: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +214,7 @@ def test_there_are_sweeps() -> None:
     assert SWEEPS
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+@pytest.mark.parametrize("path", SWEEPS, ids=_label)
 def test_a_sweep_runs(path: Path) -> None:
     sweep = yaml.safe_load(path.read_text())
     assert sweep["program"] == "vosfm"

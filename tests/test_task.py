@@ -105,3 +105,19 @@ def test_the_truth_scores_one_and_nothing_scores_nothing() -> None:
         score(metric, video, results)
         value = float(metric.compute()["J"])
         assert value == 1 if full else value < 0.5
+
+
+@pytest.mark.parametrize("own_predictions", [0.0, 1.0])
+def test_the_mask_encoder_rests_while_own_masks_are_remembered(
+    own_predictions: float, tmp_path: Path
+) -> None:
+    segmenter = tiny()
+    before = [p.detach().clone() for p in segmenter.mask_encoder.parameters()]
+    task = SegmentationTask(segmenter, lr=1e-2, own_predictions=own_predictions)
+    task.log = lambda *_, **__: None  # type: ignore[assignment,misc]
+    fit(task, tmp_path, 3)
+    moved = [
+        not torch.equal(p, b)
+        for p, b in zip(segmenter.mask_encoder.parameters(), before, strict=True)
+    ]
+    assert all(moved) if own_predictions else not any(moved)

@@ -203,6 +203,15 @@ class TestResume:
         assert words in capsys.readouterr().err
         assert contents(files.out) == before
 
+    def test_only_in_the_same_precision(
+        self, files: Files, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(files.command("--no-overlay")) == 0
+        assert main(files.command("--no-overlay", "--precision=bf16", out=files.folder / "b")) == 0
+        assert contents(files.out) != contents(files.folder / "b")
+        assert main(files.command("--resume", "--precision=bf16")) == 2
+        assert "another choice of --precision" in capsys.readouterr().err
+
     def test_ctrl_c(self, tmp_path: Path) -> None:
         files = Files(tmp_path, length=60)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}

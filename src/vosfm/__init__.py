@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vosfm import checkpoints, metrics
+    from vosfm.augmentation import augment
     from vosfm.errors import InputError
+    from vosfm.fusion import fuse
     from vosfm.segmenter import Segmenter
     from vosfm.tracker import Result, Tracker
     from vosfm.types import Box, Clip, Points, State
@@ -20,8 +22,10 @@ __all__ = [
     "Segmenter",
     "State",
     "Tracker",
+    "augment",
     "build",
     "checkpoints",
+    "fuse",
     "metrics",
 ]
 
@@ -34,7 +38,9 @@ _HOMES = {
     "Segmenter": "segmenter",
     "State": "types",
     "Tracker": "tracker",
+    "augment": "augmentation",
     "build": "zoo",
+    "fuse": "fusion",
 }
 
 

@@ -12,32 +12,20 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
-from rich.table import Table
 
-from vosfm import zoo
-from vosfm.baselines import Forgetful, carry, repeat
-from vosfm.checkpoints.loading import load
+from vosfm.compare import compare, tabulate
 from vosfm.data import ProceduralVideos
 from vosfm.data.file import VideoWriter
 from vosfm.data.masks import write_labels
-from vosfm.data.video import Video
 from vosfm.files import whole
-from vosfm.flow import DIS
-from vosfm.metrics import VideoSegmentation
-from vosfm.task import score
-from vosfm.tracker import Result, Tracker
 
 MODEL = "aot_nano"
 SEEDS = (0, 1, 2)  # held out: no training clip shows these scenes
 DIFFICULTY = 0.5  # occlusion, leaving and returning, look-alikes, fast motion
-SHOWN = ("J&F", "J", "F")
-
-Method = Callable[[Video], Iterator[Result]]
 
 
 def main() -> int:
@@ -63,10 +51,11 @@ def main() -> int:
         code = subprocess.run([sys.executable, "-m", "vosfm", *shlex.split(line)]).returncode
         if code:
             return code
-    scores = compare(checkpoint)
+    scores = compare(MODEL, checkpoint, list(ProceduralVideos(SEEDS, difficulty=DIFFICULTY)))
     with whole(out / "scores.json") as partial:
         partial.write_text(json.dumps(scores, indent=1) + "\n")
-    Console().print(tabulate(scores))
+    title = f"Scenes {', '.join(map(str, SEEDS))}, difficulty {DIFFICULTY}"
+    Console().print(tabulate(scores, title))
     minutes = (perf_counter() - begin) / 60
     print(f"All of it took {minutes:.1f} minutes. Look at:")
     for path, what in (
@@ -90,52 +79,6 @@ def film(out: Path) -> tuple[Path, Path]:
     labels = sum(mask.astype("uint8") * object_id for object_id, mask in video.prompts()[0].items())
     write_labels(out / "first.png", labels)
     return out / "clip.mp4", out / "first.png"
-
-
-def compare(checkpoint: Path) -> dict[str, dict[str, float]]:
-    """Measure the model and what it must beat over the held-out scenes.
-
-    Args:
-        checkpoint: of the model.
-
-    Returns:
-        Method -> metric -> value in [0, 1], the model first.
-    """
-    segmenter = zoo.build(MODEL)
-    load(segmenter, checkpoint)
-
-    def tracked(video: Video) -> Iterator[Result]:
-        return Tracker(segmenter).track(video.frames(), video.prompts())
-
-    def cleared(video: Video) -> Iterator[Result]:
-        return Tracker(segmenter, Forgetful()).track(video.frames(), video.prompts())
-
-    methods: dict[str, Method] = {
-        f"{MODEL}, trained": tracked,
-        "the same, its memory cleared": cleared,
-        "first mask repeated": lambda video: repeat(video.frames(), video.prompts()),
-        "mask carried by DIS flow": lambda video: carry(video.frames(), video.prompts(), DIS()),
-    }
-    scores = {}
-    for name, method in methods.items():
-        metric = VideoSegmentation("davis2017")
-        for video in ProceduralVideos(SEEDS, difficulty=DIFFICULTY):
-            score(metric, video, method(video))
-        scores[name] = {key: float(value) for key, value in metric.compute().items()}
-    return scores
-
-
-def tabulate(scores: dict[str, dict[str, float]]) -> Table:
-    """Set the first method beside the others, in percent."""
-    table = Table(title=f"Scenes {', '.join(map(str, SEEDS))}, difficulty {DIFFICULTY}, in %")
-    table.add_column("method", no_wrap=True)
-    for name in (*SHOWN, "model ahead by"):
-        table.add_column(name, justify="right")
-    model = next(iter(scores.values()))["J&F"]
-    for row, (name, values) in enumerate(scores.items()):
-        shown = [f"{100 * values[key]:.1f}" for key in SHOWN]
-        table.add_row(name, *shown, f"{100 * (model - values['J&F']):+.1f}" if row else "")
-    return table
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -126,14 +126,15 @@ def leave(objects: Objects, ids: list[int]) -> tuple[Objects, list[int]]:
     return remaining, kept
 
 
-def enrol(clip: Clip, identities: int | None, shuffle: int | None = None) -> Objects:
+def enrol(clip: Clip, identities: int | None, shuffle: Sequence[int] | None = None) -> Objects:
     """Objects of a training clip, all of them given with its first frame.
 
     Args:
         clip: of B samples; objects of one group are assumed not to overlap unless the clip's
             masks do, in which case each object is placed as `join` would.
         identities: size of a group; None for models without groups.
-        shuffle: seed of a random permutation of identities in each sample and group.
+        shuffle: B seeds, each of a random permutation of the identities in each group of a sample;
+            None leaves them in order.
 
     Returns:
         (B, O) objects.
@@ -156,7 +157,7 @@ def enrol(clip: Clip, identities: int | None, shuffle: int | None = None) -> Obj
             slots[b] = joined.slot[0]
     if shuffle is not None and identities is not None and first.numel():
         for b in range(batch):
-            chance = torch.Generator().manual_seed((shuffle * batch + b) & 0x7FFFFFFFFFFFFFFF)
+            chance = torch.Generator().manual_seed(shuffle[b])
             groups = int(slots[b].max()) // identities + 1
             moved = torch.cat(
                 [

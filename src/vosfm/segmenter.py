@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -114,15 +114,13 @@ class Segmenter(nn.Module):
             return self._decode(state, state.objects, features)
         tracked = None
         if not isinstance(prompts, Prompt):
-            known = set(state.objects.ids[0][state.objects.alive[0]].tolist())
-            born = set(state.objects.ids[0][state.objects.born[0] < state.time].tolist())
-            if (known & born) - set(prompts):
+            if self._tracks_others(state, prompts):
                 tracked = self._decode(state, state.objects, features)
             objects, prompt = self._join(state, features, prompts, tracked)
         else:
             objects, prompt = state.objects, prompts
         geometry = features.geometry
-        masks = self._settle(objects, geometry, prompt, tracked, geometry.prepared)
+        masks = self._settle(objects, geometry, prompt, tracked, geometry.source)
         encoding = self._encode_masks(features, masks, objects, prompt.void)
         read = self._decode(state, objects, features, encoding)
         return replace(read, prompt=prompt, tracked=tracked)
@@ -203,7 +201,7 @@ class Segmenter(nn.Module):
         self,
         clip: Clip,
         feed: Literal["truth", "prediction"] = "truth",
-        shuffle: int | None = None,
+        shuffle: Sequence[int] | None = None,
     ) -> list[Proposal]:
         """Unroll a clip for training: its first frame is given, the others are proposed.
 
@@ -211,7 +209,8 @@ class Segmenter(nn.Module):
             clip: (B, T, ...) frames with masks.
             feed: what enters the memory after each frame, true masks or the model's own. Its own
                 are encoded without gradient (AOT's sequential training).
-            shuffle: seed of a random identity for every object of every sample; None for none.
+            shuffle: B seeds, one for each sample, of a random identity for every object of it;
+                None for no shuffling.
 
         Returns:
             T proposals, that of the given frame included.
@@ -220,7 +219,7 @@ class Segmenter(nn.Module):
         encoded = self.encode(clip.frames.flatten(0, 1))
         size = encoded.geometry.source
         objects = identification.enrol(clip, self.mask_encoder.identities, shuffle)
-        state = State(size, 0, objects, self.memory.start(), shuffle or 0)
+        state = State(size, 0, objects, self.memory.start(), shuffle[0] if shuffle else 0)
         proposals = []
         for t in range(length):
             features = _frame(encoded, batch, t)
@@ -285,6 +284,12 @@ class Segmenter(nn.Module):
         if objects.exclusive:
             masks = masks * (given.amax(1, keepdim=True) == 0)
         return torch.where(prompt.given.to(masks.device)[..., None, None], given, masks)
+
+    def _tracks_others(self, state: State, prompts: Mapping[int, Given]) -> bool:
+        """Whether there are objects, seen before this frame, that nothing is given of."""
+        known = set(state.objects.ids[0][state.objects.alive[0]].tolist())
+        born = set(state.objects.ids[0][state.objects.born[0] < state.time].tolist())
+        return bool((known & born) - set(prompts))
 
     def _join(
         self,

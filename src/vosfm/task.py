@@ -12,8 +12,11 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from vosfm.augmentation import augment
+from vosfm.checkpoints.backbones import load_backbone
 from vosfm.checkpoints.loading import load
 from vosfm.data.video import Mask, Video
+from vosfm.errors import InputError
 from vosfm.losses import SegmentationLoss
 from vosfm.metrics import VideoSegmentation
 from vosfm.optimisation import parameter_groups
@@ -34,13 +37,20 @@ class SegmentationTask(L.LightningModule):
         weight_decay: of AdamW, except where `parameter_groups` exempts.
         warm_up: share of the training in which the learning rate rises.
         own_predictions: share of the training after which the model's own masks enter its memory
-            instead of the true ones; 1 for never.
+            instead of the true ones, and its mask encoder stays as it is; 1 for never.
         shuffle_identities: give every object of every training clip a random identity.
         hardest: see `SegmentationLoss`.
         protocol: by which validation and test count, a name of `vosfm.metrics.protocols`.
         exclusive: whether a pixel belongs to one object at most when videos are tracked.
+        scales: of the frame, at which videos are seen; masks are the mean over them. See
+            `vosfm.augment`.
+        flip: look at every scale mirrored, too.
         weights: checkpoint to start from, of any kind that `vosfm.checkpoints.load` reads; None for
             the weights that the segmenter was built with.
+        backbone: checkpoint of an image classifier to start the encoder from, as
+            `vosfm.checkpoints.load_backbone` reads it; None for the encoder's own.
+        channels_last: lay out convolutions pixel by pixel, which is faster on CPUs and, in mixed
+            precision, on GPUs; results differ by rounding.
 
     Source: AOT, section 5.1.
     """
@@ -58,13 +68,24 @@ class SegmentationTask(L.LightningModule):
         hardest: float = 0.15,
         protocol: str = "davis2017",
         exclusive: bool = True,
+        scales: tuple[float, ...] = (1.0,),
+        flip: bool = False,
         weights: str | None = None,
+        backbone: str | None = None,
+        channels_last: bool = False,
     ) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.exclusive = exclusive
+        augment(segmenter, scales, flip)  # a wrong scale shows before the training
+        self.scales = scales
+        self.flip = flip
+        if backbone is not None:
+            load_backbone(segmenter, backbone)
         if weights is not None:
             load(segmenter, weights)
+        if channels_last:
+            segmenter.to(memory_format=torch.channels_last)
         self.lr = lr
         self.lowest_lr = lowest_lr
         self.encoder_lr = encoder_lr
@@ -85,13 +106,17 @@ class SegmentationTask(L.LightningModule):
     def training_step(self, clip: Clip, index: int) -> Tensor:
         """The loss of a batch of clips."""
         feed = "truth" if self.progress < self.own_predictions else "prediction"
-        # Another identity for every batch of every rank, the same ones in a training that resumes.
-        seed = self.trainer.global_step * self.trainer.world_size + self.trainer.global_rank
-        shuffle = seed if self.shuffle_identities else None
+        shuffle = self._seeds(clip.frames.shape[0]) if self.shuffle_identities else None
         proposals = self.segmenter(clip, feed=feed, shuffle=shuffle)
         loss: Tensor = self.loss(proposals, clip, self.progress)
-        self.log("train/loss", loss, prog_bar=True, batch_size=clip.frames.shape[0])
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True, batch_size=clip.frames.shape[0])
         return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave the mask encoder as it is once the model's own masks are remembered."""
+        if self.progress >= self.own_predictions:
+            for parameter in self.segmenter.mask_encoder.parameters():
+                parameter.grad = None
 
     def validation_step(self, video: Video, index: int) -> None:
         """Track a video and score every annotated frame."""
@@ -107,7 +132,8 @@ class SegmentationTask(L.LightningModule):
 
     def tracker(self) -> Tracker:
         """A tracker for one video, as validation, test and prediction use it."""
-        return Tracker(self.segmenter, exclusive=self.exclusive)
+        augmented = augment(self.segmenter, self.scales, self.flip)
+        return Tracker(augmented, exclusive=self.exclusive)
 
     def on_validation_epoch_end(self) -> None:
         """Log J and F of the validation videos."""
@@ -133,6 +159,15 @@ class SegmentationTask(L.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def _seeds(self, batch: int) -> list[int]:
+        """Others for every sample of every step, but the same ones however many processes train.
+
+        A sampler deals the samples of a step out to the ranks in turn.
+        """
+        first = self.trainer.global_step * batch
+        ranks, rank = self.trainer.world_size, self.trainer.global_rank
+        return [(first + b) * ranks + rank for b in range(batch)]
+
     def _score(self, video: Video, stage: str) -> None:
         metric = self.scores[stage]
         assert isinstance(metric, VideoSegmentation)
@@ -156,8 +191,15 @@ def score(metric: VideoSegmentation, video: Video, results: Iterable[Result]) ->
         metric: takes the scores, under a number made of the video's name.
         video: with the truth; its prompted objects are the ones that count.
         results: of its frames.
+
+    Raises:
+        InputError: if the protocol tells objects apart by category and the video does not, or it
+            lacks masks.
     """
-    ids = sorted({object_id for given in video.prompts().values() for object_id in given})
+    starts = {i: frame for frame, given in video.prompts().items() for i in given}
+    ids = sorted(starts)
+    if metric.protocol.by_category:
+        _check(video, min(starts.values()))
     # The same number in all processes, whichever of them a sampler gave the video to.
     sequence = int.from_bytes(blake2b(video.name.encode(), digest_size=7).digest(), "big")
     for result in results:
@@ -170,6 +212,23 @@ def score(metric: VideoSegmentation, video: Video, results: Iterable[Result]) ->
             ids,
             sequence,
             result.frame,
+            given=[starts[i] for i in ids],
+            unseen=video.unseen or (),
+        )
+
+
+def _check(video: Video, start: int) -> None:
+    """Check that objects of unseen categories can be told apart, and scored, from `start` on."""
+    if video.unseen is None:
+        raise InputError(
+            f"{video.name}: which of its objects are of unseen categories is not known; test on "
+            "YouTubeVOS with a meta.json that tells categories, or by another protocol"
+        )
+    annotated = frozenset(video.annotated())
+    if bare := [i for i in video.reported() if i >= start and i not in annotated]:
+        raise InputError(
+            f"{video.name}: {len(bare)} frames have no mask to score by, the first is "
+            f"{video.frame_names[bare[0]]}; predict it for the benchmark's server, or leave it out"
         )
 
 

@@ -6,10 +6,10 @@ import argparse
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.text import Text
 
 from vosfm import zoo
+from vosfm.augmentation import augment
 from vosfm.checkpoints.loading import load
 from vosfm.checkpoints.state import save_state
 from vosfm.data.drawing import overlay
@@ -35,8 +36,9 @@ from vosfm.data.results import ResultFolder
 from vosfm.data.video import Mask, Video
 from vosfm.errors import InputError
 from vosfm.files import whole
+from vosfm.fusion import fuse
 from vosfm.segmenter import Segmenter
-from vosfm.tracker import Tracker
+from vosfm.tracker import Precision, Tracker
 
 STREAM = "stream.safetensors"
 """The tracker's state in a folder of results, while there are frames left."""
@@ -58,6 +60,9 @@ def track(
     save_every: int = 50,
     rate: float | None = 25.0,
     progress: Progress | None = None,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    precision: Precision = "32",
 ) -> int:
     """Track a video and write its masks, a state to go on from, and an overlay video.
 
@@ -75,24 +80,30 @@ def track(
         save_every: frames between two saved states; one is also saved when it is stopped.
         rate: frames per second of the overlay video; None for no video.
         progress: where to show how far it is; started with the first frame.
+        scales: of the frame, at which it is seen; the masks are the mean over them.
+        flip: look at every scale mirrored, too.
+        precision: in which it is computed, see `vosfm.Tracker`.
 
     Returns:
         The number of frames tracked by this run.
 
     Raises:
-        InputError: if a frame or a mask is unusable, `out` is not empty, or it holds results of
-            another video, model or first mask.
+        InputError: if a frame, a mask or a scale is unusable, `out` is not empty, or it holds
+            results of another video, model or first mask.
     """
     if save_every < 1:
         raise InputError(f"save_every is {save_every}: give at least 1")
+    augmented = augment(fuse(segmenter), scales, flip)
     prompts = video.prompts()
     out = Path(out)
     stamp = _stamp(segmenter, video, prompts, exclusive)
+    stamp["choice of --scales or --flip"] = [*map(float, scales), flip]
+    stamp["choice of --precision"] = precision
     finished = _is_finished(out, stamp, resume)
     results = ResultFolder(out, video.frame_names, overlap=not exclusive)
     tracked = 0
     if not finished:
-        tracker = Tracker(segmenter, exclusive=exclusive)
+        tracker = Tracker(augmented, exclusive=exclusive, precision=precision)
         if (out / STREAM).is_file():
             tracker.resume(out / STREAM)
         tracked = len(video) - tracker.time
@@ -134,6 +145,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overlap",
         action="store_true",
         help="let objects overlap; the masks then lie in one folder per object",
+    )
+    parser.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        metavar="SCALE",
+        help="of the frame, at which it is seen, within the model's long_edge; the masks are the "
+        "mean over them (default: 1)",
+    )
+    parser.add_argument("--flip", action="store_true", help="look at every scale mirrored, too")
+    parser.add_argument(
+        "--precision",
+        default="32",
+        choices=get_args(Precision),
+        help="bf16 halves the memory per frame; faster on most GPUs, far slower on CPUs without "
+        "bfloat16 instructions (default: %(default)s)",
     )
     parser.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
@@ -184,6 +212,9 @@ def main(args: argparse.Namespace) -> None:
             save_every=args.save_every,
             rate=None if args.no_overlay else rate or getattr(video, "rate", 25.0),
             progress=progress,
+            scales=args.scales,
+            flip=args.flip,
+            precision=args.precision,
         )
     finally:
         if progress.live.is_started:
