@@ -108,7 +108,7 @@ _ROOT = "init_args.videos.init_args.root={}"
 _TRAIN = "--data.init_args.train.init_args."
 DATA = {
     ("stills",): [_TRAIN + _ROOT.removeprefix("init_args."), *(_TRAIN + o for o in _CLIPS)],
-    ("stills", "stills_small"): [
+    ("stills_small",): [
         _TRAIN + _ROOT.removeprefix("init_args."),
         *(_TRAIN + option for option in _CLIPS),
     ],
