@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,24 +10,46 @@ from torch import Tensor, nn
 from vosfm.types import Contents, Entry, When
 
 
-def append(contents: Contents, entry: Entry, time: int) -> Contents:
+def append(
+    contents: Contents, entry: Entry, time: int, capacity: int | None = None
+) -> tuple[Contents, Entry | None]:
     """Add an entry behind the newest.
 
     Rows that the entry has and the contents lack (objects that joined) get invalid older entries.
+
+    Args:
+        contents: of a bank.
+        entry: of a frame.
+        time: of that frame.
+        capacity: of the bank; where it is full the first entry stays, and of the others the oldest
+            makes room.
+
+    Returns:
+        The new contents, and the entry that made room.
     """
     batch, rows = next(iter(entry.rows.values())).shape[:2]
     newest = torch.full((batch, rows, 1), time, dtype=torch.int64)
     if not contents.count:
-        return Contents({name: leaf.unsqueeze(2) for name, leaf in entry.rows.items()}, newest)
+        first = {name: leaf.unsqueeze(2) for name, leaf in entry.rows.items()}
+        return Contents(first, newest), None
     contents = widen(contents, rows)
+    leaving, apart = None, contents.count
+    if capacity is not None and contents.count >= capacity:
+        apart = min(1, capacity - 1)
+        leaving = Entry({name: leaf[:, :, apart] for name, leaf in contents.rows.items()})
+
+    def behind(kept: Tensor, new: Tensor) -> Tensor:
+        # In one copy, so that a full bank's tensors never change their size: blocks of two sizes
+        # by turns would scatter the heap, and a stream's memory would creep up.
+        return torch.cat((kept[:, :, :apart], kept[:, :, apart + 1 :], new), 2)
+
     valid = contents.valid
     if valid is not None:
-        valid = torch.cat((valid, valid.new_ones(batch, rows, 1)), 2)
+        valid = behind(valid, valid.new_ones(batch, rows, 1))
     leaves = {
-        name: torch.cat((leaf, entry.rows[name].unsqueeze(2)), 2)
-        for name, leaf in contents.rows.items()
+        name: behind(leaf, entry.rows[name].unsqueeze(2)) for name, leaf in contents.rows.items()
     }
-    return Contents(leaves, torch.cat((contents.time, newest), 2), valid)
+    return Contents(leaves, behind(contents.time, newest), valid), leaving
 
 
 def widen(contents: Contents, rows: int) -> Contents:
@@ -60,25 +81,6 @@ def select_rows(contents: Contents, rows: list[int]) -> Contents:
         contents.time[:, rows],
         None if contents.valid is None else contents.valid[:, rows],
     )
-
-
-def select_entries(contents: Contents, entries: list[int]) -> Contents:
-    """Keep these entries, in this order."""
-    return replace(
-        contents,
-        rows={name: leaf[:, :, entries] for name, leaf in contents.rows.items()},
-        time=contents.time[:, :, entries],
-        valid=None if contents.valid is None else contents.valid[:, :, entries],
-    )
-
-
-def keep_first(contents: Contents, capacity: int | None) -> tuple[Contents, Entry | None]:
-    """Make room: the first entry stays, of the others the oldest leaves."""
-    if capacity is None or contents.count <= capacity:
-        return contents, None
-    oldest = 1 if capacity > 1 else 0
-    leaving = Entry({name: leaf[:, :, oldest] for name, leaf in contents.rows.items()})
-    return select_entries(contents, [m for m in range(contents.count) if m != oldest]), leaving
 
 
 class Bank(nn.Module, ABC):
@@ -120,7 +122,7 @@ class Reference(Bank):
     def write(self, contents: Contents, entry: Entry, when: When) -> tuple[Contents, Entry | None]:
         if not when.given:
             return contents, None
-        return keep_first(append(contents, entry, when.time), self.capacity)
+        return append(contents, entry, when.time, self.capacity)
 
 
 class Temporal(Bank):
@@ -158,7 +160,7 @@ class Temporal(Bank):
         due = not contents.count or when.time - int(contents.time.max()) >= interval
         if not (when.given or due):
             return contents, None
-        return keep_first(append(contents, entry, when.time), self.capacity)
+        return append(contents, entry, when.time, self.capacity)
 
 
 class Local(Bank):
@@ -171,4 +173,4 @@ class Local(Bank):
         leaving = None
         if contents.count:
             leaving = Entry({name: leaf[:, :, -1] for name, leaf in contents.rows.items()})
-        return append(Contents(), entry, when.time), leaving
+        return append(Contents(), entry, when.time)[0], leaving
