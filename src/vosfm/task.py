@@ -17,6 +17,7 @@ from vosfm.checkpoints.backbones import load_backbone
 from vosfm.checkpoints.loading import load
 from vosfm.data.video import Mask, Video
 from vosfm.errors import InputError
+from vosfm.fusion import fuse
 from vosfm.losses import SegmentationLoss
 from vosfm.metrics import VideoSegmentation
 from vosfm.optimisation import parameter_groups
@@ -132,7 +133,7 @@ class SegmentationTask(L.LightningModule):
 
     def tracker(self) -> Tracker:
         """A tracker for one video, as validation, test and prediction use it."""
-        augmented = augment(self.segmenter, self.scales, self.flip)
+        augmented = augment(fuse(self.segmenter), self.scales, self.flip)
         return Tracker(augmented, exclusive=self.exclusive)
 
     def on_validation_epoch_end(self) -> None:
