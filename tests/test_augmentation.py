@@ -410,11 +410,11 @@ class TestCommands:
         assert asked == [([1.0], False), ([1.0, 1.3], True)]
 
     def test_task(self, segmenter: Segmenter) -> None:
-        assert SegmentationTask(segmenter).tracker().segmenter is segmenter
+        assert type(SegmentationTask(segmenter).tracker().segmenter) is Segmenter
         task = SegmentationTask(segmenter, scales=(1.0, 1.3), flip=True)
         clip = scene(3)
         ours = list(task.predict_step(clip, 0))
-        model = Augmented(segmenter, (1.0, 1.3), flip=True)
+        model = Augmented(vosfm.fuse(segmenter), (1.0, 1.3), flip=True)
         assert_equal(ours, list(Tracker(model).track(clip.frames(), clip.prompts())))
         # Training, checkpoints and the optimiser know the model alone.
         assert set(task.state_dict()) == set(SegmentationTask(segmenter).state_dict())

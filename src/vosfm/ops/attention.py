@@ -29,10 +29,12 @@ def _tile(size: Size, radius: int, batch: int, device: torch.device) -> Size:
     """How many rows and columns of queries one dense block of local attention takes.
 
     A square as wide as the window's half wastes least arithmetic, and its block fits the cache of a
-    processor core. Accelerators prefer few large products: whole rows.
+    processor core; sides are cut evenly, so that no sliver is left. Accelerators prefer few large
+    products: whole rows.
     """
     if device.type == "cpu":
-        return radius + 1, radius + 1
+        rows, columns = (-(-side // max(1, round(side / (radius + 1)))) for side in size)
+        return rows, columns
     height, width = size
     row = width * (2 * radius + 1) * (width + 2 * radius)
     return max(1, min(height, _BLOCK // (batch * row))), width
