@@ -146,9 +146,8 @@ def test_fpn() -> None:
     features = Features(
         torch.empty(0), pyramid, tokens[0], Geometry(size, size, size, align_corners=True)
     )
-    logits, background = decoder(features, Readout((tokens[1].unsqueeze(1),)), everyone(10))
-    assert background is not None
-    golden.check("logits", torch.cat((background[:, 0], logits[:, :, 0]), 1))
+    decoded = decoder(features, Readout((tokens[1].unsqueeze(1),)), everyone(10))
+    golden.check("logits", torch.cat((decoded.background[:, 0], decoded.logits[:, :, 0]), 1))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
     for names in (
         "errors types files",
         "ops schedules flow",
-        "encoders mask_encoders memory decoders identification prompts losses",
+        "layers",
+        "encoders mask_encoders memory decoders prompters identification prompts losses",
+        "compatibility",
         "segmenter",
         "search checkpoints optimisation zoo augmentation fusion",
         "tracker",

@@ -23,7 +23,7 @@ from vosfm.data import Davis, VideoDataModule, read_labels
 from vosfm.lightning_cli import TaskCLI, spell_out
 from vosfm.task import SegmentationTask
 
-CONFIGS = sorted(zoo.CONFIGS.glob("*/*.yaml"))
+CONFIGS = sorted(p for p in zoo.CONFIGS.glob("*/*.yaml") if p.parent.name != "prompter")
 
 
 class Parsed(TaskCLI):

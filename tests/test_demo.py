@@ -10,13 +10,25 @@ from pathlib import Path
 import pytest
 
 from vosfm.data import VideoFile, read_labels
+from vosfm.demo import layers_of
+from vosfm.errors import InputError
+
+
+def test_recipes() -> None:
+    assert layers_of("aot_nano") == ("trainer/demo",)
+    assert layers_of("stcn_tiny") == ("trainer/demo", "trainer/demo_per_object")
+    with pytest.raises(InputError, match="no model 'aot_huge'"):
+        layers_of("aot_huge")
 
 
 @pytest.mark.slow
-def test_the_model_beats_what_it_must(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model_name", ["aot_nano", "stcn_tiny", "mmpm_tiny"])
+def test_the_model_beats_what_it_must(model_name: str, tmp_path: Path) -> None:
     out = tmp_path / "runs" / "demo"
     run = subprocess.run(
-        [sys.executable, "-m", "vosfm.demo", "--out", str(out)], capture_output=True, text=True
+        [sys.executable, "-m", "vosfm.demo", "--model", model_name, "--out", str(out)],
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr[-2000:]
     print(run.stdout)

@@ -112,7 +112,10 @@ DATA = {
         _TRAIN + _ROOT.removeprefix("init_args."),
         *(_TRAIN + option for option in _CLIPS),
     ],
-    ("videos",): [_TRAIN + _ROOT.removeprefix("init_args."), *(_TRAIN + o for o in _CLIPS)],
+    **{
+        (name,): [_TRAIN + _ROOT.removeprefix("init_args."), *(_TRAIN + o for o in _CLIPS)]
+        for name in ("videos", "mmpm_static", "mmpm_video")
+    },
     ("mixed_small",): [
         *(f"{_TRAIN}parts.{part}.{_ROOT}" for part in ("videos", "stills")),
         *(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import goldens
 import lightning as L
@@ -14,8 +16,10 @@ from torch.utils.data import DataLoader
 import vosfm
 from vosfm.callbacks import EMA
 from vosfm.data import ProceduralClips, ProceduralVideo, collate
+from vosfm.losses import MatchingLoss
 from vosfm.metrics import VideoSegmentation
 from vosfm.optimisation import parameter_groups
+from vosfm.schedules import Steps
 from vosfm.task import SegmentationTask, score
 from vosfm.tracker import Result
 
@@ -33,6 +37,51 @@ def test_groups_hold_every_parameter_once() -> None:
         if name.endswith("bias") or "relative_value" in name or name == "decoder.exit.weight":
             assert id(parameter) not in decaying
     assert id(segmenter.memory.reader.blocks[0].to_value.weight) in decaying
+
+
+def rates(task: SegmentationTask, steps: int, seen: list[int]) -> torch.Tensor:
+    """(seen, 2) learning rates of the rest and of the encoder, at these of the steps."""
+    task._trainer = SimpleNamespace(estimated_stepping_batches=steps)  # type: ignore[assignment]
+    configured = task.configure_optimizers()
+    schedule = configured["lr_scheduler"]["scheduler"]
+    of_group = dict(
+        zip(
+            [group["encoder"] for group in configured["optimizer"].param_groups],
+            [lambda step, f=f: task.lr * f(step) for f in schedule.lr_lambdas],
+            strict=True,
+        )
+    )
+    rows = [[of_group[encoder](step) for encoder in (False, True)] for step in seen]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def test_learning_rates_equal_the_released_ones() -> None:
+    golden = goldens.load("aot_schedules")
+    hyper = golden.hyper
+    task = SegmentationTask(tiny(), lr=hyper["base_lr"], lowest_lr=hyper["min_lr"])
+    ours = rates(task, hyper["total_steps"], hyper["lr_at"])
+    torch.testing.assert_close(ours, golden.outputs["group_lr"][:, :2], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("milestones", [(), (0.5, 0.8)])
+def test_learning_rates_in_steps(milestones: tuple[float, ...]) -> None:
+    schedule = Steps(milestones, factor=0.1)
+    task = SegmentationTask(tiny(), lr=1e-3, lowest_lr=0.0, encoder_lr=0.5, schedule=schedule)
+    ours = rates(task, 20, list(range(20)))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    theirs = torch.optim.lr_scheduler.MultiStepLR(optimizer, [int(20 * m) for m in milestones], 0.1)
+    for rate in ours:
+        torch.testing.assert_close(
+            rate, optimizer.param_groups[0]["lr"] * rate.new_tensor([1, 0.5])
+        )
+        optimizer.step()
+        theirs.step()
+
+
+@pytest.mark.parametrize("arguments", [{"milestones": (1.5,)}, {"factor": -1.0}])
+def test_bad_steps(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        Steps(**arguments)
 
 
 def test_average_equals_the_released_one() -> None:
@@ -121,3 +170,17 @@ def test_the_mask_encoder_rests_while_own_masks_are_remembered(
         for p, b in zip(segmenter.mask_encoder.parameters(), before, strict=True)
     ]
     assert all(moved) if own_predictions else not any(moved)
+
+
+def test_a_soft_mask_encoder_learns_from_its_own_masks(tmp_path: Path) -> None:
+    segmenter = vosfm.build("stcn_tiny")
+    assert segmenter.mask_encoder.soft
+    before = [p.detach().clone() for p in segmenter.mask_encoder.parameters()]
+    task = SegmentationTask(segmenter, lr=1e-2, own_predictions=0.0, loss=MatchingLoss())
+    task.log = lambda *_, **__: None  # type: ignore[assignment,misc]
+    fit(task, tmp_path, 2)
+    assert all(
+        not torch.equal(p, b)
+        for p, b in zip(segmenter.mask_encoder.parameters(), before, strict=True)
+        if p.dim() > 1  # norms of fresh residual blocks have no gradient yet
+    )

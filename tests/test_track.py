@@ -8,17 +8,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
+import torch
+import yaml
 from models import CONFIG, tiny
 from numpy.typing import NDArray
 from scenes import contents, save_scene, save_tiny, scene
 
 from vosfm.cli import main
 from vosfm.data import FrameFolder, Image, VideoWriter, open_video, read_labels, write_labels
+from vosfm.fusion import fuse
+from vosfm.prompters import Prompter
 from vosfm.track import OVERLAY, RECORD, STREAM, track
+from vosfm.tracker import Prompts, Tracker
+from vosfm.types import Box, Points
+from vosfm.zoo import build_prompter
 
 
 class Files:
@@ -39,8 +47,9 @@ class Files:
             "checkpoint": self.weights,
             "out": self.out,
         } | changes
-        named = [f"--{name}={value}" for name, value in given.items() if name != "video"]
-        return ["track", str(given["video"]), *named, "--device=cpu", *map(str, options)]
+        video = given.pop("video")
+        named = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        return ["track", str(video), *named, "--device=cpu", *map(str, options)]
 
 
 @pytest.fixture
@@ -234,6 +243,111 @@ class TestResume:
         assert track(segmenter, open_video(files.frames, files.first), files.out, resume=True) < 56
         track(segmenter, open_video(files.frames, files.first), tmp_path / "whole")
         assert contents(files.out) == contents(tmp_path / "whole")
+
+
+class Prompted:
+    """Options that name a small SAM with random weights, which finds most of the frame."""
+
+    def __init__(self, folder: Path, seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        sizes = {"image_size": 64, "embed_dim": 16, "depth": 1, "num_heads": 2, "out_chans": 32}
+        encoder = {**sizes, "global_attn_indexes": [0]}
+        arguments = {
+            "embed_dim": 32,
+            "image_size": 64,
+            "encoder": {"class_path": "vosfm.encoders.SamViT", "init_args": encoder},
+        }
+        self.config = folder / f"sam{seed}.yaml"
+        config = {"class_path": "vosfm.prompters.SamPrompter", "init_args": arguments}
+        self.config.write_text(yaml.safe_dump({"prompter": config}))
+        prompter = build_prompter(str(self.config))
+        for network in prompter.mask_decoder.output_hypernetworks_mlps:
+            torch.nn.init.normal_(network.layers[-1].weight, std=3.0)
+        weights = {
+            key.replace("encoder.vit.", "image_encoder."): value
+            for key, value in prompter.state_dict().items()
+        }
+        self.weights = folder / f"sam{seed}.pth"
+        torch.save(weights, self.weights)
+
+    @property
+    def options(self) -> tuple[str, str]:
+        return f"--prompter={self.config}", f"--prompter-checkpoint={self.weights}"
+
+    def build(self) -> Prompter:
+        return build_prompter(str(self.config), checkpoint=str(self.weights))
+
+
+class TestPrompts:
+    BOX: ClassVar = ("--box", 3, 5, 6, 40.5, 50)
+    POINTS: ClassVar = ("--point", 7, 50, 10, 1, "--point", 7, 2, 2, 0)
+
+    def test_boxes_and_points_in_place_of_masks(self, files: Files) -> None:
+        sam = Prompted(files.folder)
+        options = ("--overlap", "--no-overlay", *self.BOX, *self.POINTS, *sam.options)
+        assert main(files.command(*options, masks=None)) == 0
+        prompts: Prompts = {
+            0: {3: Box(5, 6, 40.5, 50), 7: Points(((50, 10), (2, 2)), (1, 0))},
+        }
+        tracker = Tracker(fuse(tiny()), exclusive=False, prompter=sam.build())
+        for result in tracker.track(open_video(files.frames).frames(), prompts):
+            for object_id, mask in zip(result.object_ids, result.masks, strict=True):
+                written = read_labels(files.out / str(object_id) / f"0000{result.frame}.png")
+                assert np.array_equal(written == object_id, mask)
+        assert (read_labels(files.out / "3" / "00000.png") == 3).any()
+        assert (read_labels(files.out / "7" / "00000.png") == 7).any()
+
+    def test_beside_masks_and_from_a_file(self, files: Files) -> None:
+        sam, path = Prompted(files.folder), files.folder / "prompts.json"
+        path.write_text(
+            '{"0": {"5": {"box": [5, 6, 40, 50]}}, "2": {"9": {"points": [[9, 9, 1]]}}}'
+        )
+        command = files.command("--overlap", "--no-overlay", f"--prompts={path}", *sam.options)
+        assert main(command) == 0
+        first = {int(folder.name) for folder in files.out.iterdir() if folder.is_dir()}
+        assert first == {3, 5, 7, 9}
+        assert not (files.out / "9" / "00001.png").exists()
+        assert (files.out / "9" / "00002.png").exists()
+        given = read_labels(files.first)
+        assert np.array_equal(
+            read_labels(files.out / "3" / "00000.png"), np.where(given == 3, 3, 0)
+        )
+
+    def test_goes_on_only_with_the_same(
+        self, files: Files, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        sam, other = Prompted(files.folder), Prompted(files.folder, seed=1)
+        common = ("--resume", "--no-overlay")
+        assert main(files.command(*common, *self.BOX, *sam.options, masks=None)) == 0
+        assert main(files.command(*common, *self.BOX, *sam.options, masks=None)) == 0
+        capsys.readouterr()
+        assert main(files.command(*common, *self.BOX, *other.options, masks=None)) == 2
+        assert "begun with another prompter" in capsys.readouterr().err
+        moved = ("--box", 3, 5, 6, 40, 50)
+        assert main(files.command(*common, *moved, *sam.options, masks=None)) == 2
+        assert "begun with another mask" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ((), "nothing to track: give --masks, --box, --point or --prompts"),
+            (BOX, "frame 0, object 3: this model takes masks, not box: name a prompter"),
+            ((*BOX, "--prompter=sam_vit_b"), "--prompter and --prompter-checkpoint go together"),
+            ((*BOX, *BOX), "--box: object 3 is given twice"),
+            (("--prompts=none.json",), "none.json: no readable file of prompts"),
+        ],
+        ids=["nothing", "no prompter", "no weights", "twice", "no file"],
+    )
+    def test_what_it_refuses(
+        self,
+        files: Files,
+        capsys: pytest.CaptureFixture[str],
+        options: tuple[object, ...],
+        words: str,
+    ) -> None:
+        assert main(files.command(*options, masks=None)) == 2
+        assert words in capsys.readouterr().err
+        assert not files.out.exists()
 
 
 def _no_first_mask(files: Files) -> dict[str, object]:

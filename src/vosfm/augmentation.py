@@ -17,7 +17,7 @@ from vosfm.prompts import Given
 from vosfm.segmenter import Segmenter
 from vosfm.types import Clip, Features, Prompt, Proposal, Size, State
 
-_PARTS = ("encoder", "mask_encoder", "memory", "decoder")
+_PARTS = ("encoder", "mask_encoder", "memory", "decoder", "prompter")
 
 
 @dataclass(frozen=True)

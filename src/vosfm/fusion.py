@@ -43,7 +43,9 @@ def fuse(segmenter: Segmenter) -> Segmenter:
     if segmenter.device.type == "cpu":
         for part in (encoder, decoder):
             part.to(memory_format=torch.channels_last)
-    return Segmenter(encoder, segmenter.mask_encoder, segmenter.memory, decoder).eval()
+    return Segmenter(
+        encoder, segmenter.mask_encoder, segmenter.memory, decoder, segmenter.prompter
+    ).eval()
 
 
 @torch.no_grad()
@@ -52,6 +54,8 @@ def _folded(encoder: Encoder) -> Encoder:
 
     Where something else, too, reads what such a convolution makes, nothing is folded.
     """
+    if not any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules()):
+        return deepcopy(encoder)  # an encoder that sees everything at 1024 pixels runs for long
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     image = image.to(encoder.mean)
     folded = deepcopy(encoder)

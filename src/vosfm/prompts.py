@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +18,22 @@ from vosfm.types import Box, Points, Size
 Given = Tensor | NDArray[np.bool_] | Box | Points
 """What can be given of an object: its mask (H, W), a box, or points."""
 
+Predict = Callable[[Sequence[Box | Points]], Tensor]
+"""From P boxes and points to logits (P, H, W), as a `Prompter` makes them of one frame."""
+
 
 def to_masks(
-    prompts: Mapping[int, Given], size: Size, time: int, exclusive: bool, device: torch.device
+    prompts: Mapping[int, Given],
+    size: Size,
+    time: int,
+    exclusive: bool,
+    device: torch.device,
+    predict: Predict | None = None,
 ) -> dict[int, Tensor]:
-    """Check the masks that are given with a frame.
+    """Check what is given with a frame, and make masks of it.
+
+    Where masks that are made of boxes and points overlap, and must not, a pixel goes to the one
+    that claims it with the highest logit; given masks displace both.
 
     Args:
         prompts: object id -> what is given of it.
@@ -27,22 +41,33 @@ def to_masks(
         time: its index, for messages.
         exclusive: whether a pixel belongs to one object at most.
         device: of the result.
+        predict: what makes masks of boxes and points; None where nothing does.
 
     Returns:
-        Object id -> (H, W) bool, each with at least one pixel.
+        Object id -> (H, W) bool, each with at least one pixel, in the order of `prompts`.
 
     Raises:
-        InputError: if something other than a mask is given, a mask is empty or of another size, or
-            masks overlap that must not.
+        InputError: if a mask is empty or of another size, given masks overlap that must not, a box
+            or points do not fit the frame, nothing is found there, or there is nothing to make
+            masks of them.
     """
     masks: dict[int, Tensor] = {}
+    drawn: dict[int, Box | Points] = {}
     for object_id, given in prompts.items():
         where = f"frame {time}, object {object_id}"
         if isinstance(given, Box | Points):
-            raise InputError(
-                f"{where}: this model takes masks, not {type(given).__name__.lower()}: "
-                "it has no prompt encoder"
-            )
+            if predict is None:
+                raise InputError(
+                    f"{where}: this model takes masks, not {type(given).__name__.lower()}: name a "
+                    "prompter (Tracker(prompter=...), --prompter on the command line), or use a "
+                    "model with a prompt encoder"
+                )
+            if isinstance(given, Box):
+                _check_box(given, size, where)
+            else:
+                _check_points(given, size, where)
+            drawn[object_id] = given
+            continue
         mask = torch.as_tensor(given, device=device).bool()
         if tuple(mask.shape) != size:
             raise InputError(
@@ -51,11 +76,209 @@ def to_masks(
         if not mask.any():
             raise InputError(f"{where}: the mask is empty: leave the object out of this frame")
         masks[object_id] = mask
-    if exclusive:
+    if exclusive and masks:
         covered = torch.stack(list(masks.values())).sum(0)
         if int(covered.max()) > 1:
             raise InputError(
                 f"frame {time}: masks overlap on {int((covered > 1).sum())} pixels: allow it with "
                 "exclusive=False (--overlap on the command line)"
             )
-    return masks
+    if drawn and predict is not None:
+        masks |= _found(drawn, predict, masks, time, exclusive)
+    return {object_id: masks[object_id] for object_id in prompts}
+
+
+def read_prompts(path: str | Path) -> dict[int, dict[int, Box | Points]]:
+    """Read boxes and points of a video.
+
+    Args:
+        path: of a JSON file {"FRAME": {"ID": {"box": [x0, y0, x1, y1]}}}, with
+            {"points": [[x, y, label], ...]} in place of a box; frames are counted from 0.
+
+    Returns:
+        Frame index -> object id -> what is given of it.
+
+    Raises:
+        InputError: if there is no such file, or it holds something else.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: no readable file of prompts ({error.strerror})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    prompts: dict[int, dict[int, Box | Points]] = {}
+    for frame, objects in _items(content, f"{path}: ", "frame"):
+        prompts[frame] = {
+            object_id: _drawn(given, f"{path}: frame {frame}, object {object_id}")
+            for object_id, given in _items(objects, f"{path}: frame {frame}: ", "object")
+        }
+    return prompts
+
+
+def drawn_prompts(
+    boxes: Iterable[Sequence[float]], points: Iterable[Sequence[float]]
+) -> dict[int, Box | Points]:
+    """Boxes and points of one frame, as the command line takes them.
+
+    Args:
+        boxes: (id, x0, y0, x1, y1) each.
+        points: (id, x, y, label) each; those of one id belong together.
+
+    Returns:
+        Object id -> what is given of it.
+
+    Raises:
+        InputError: if an id is no whole number, or an object is given twice.
+    """
+    drawn: dict[int, Box | Points] = {}
+    for box in boxes:
+        object_id = _whole(box[0], "--box: object")
+        if object_id in drawn:
+            raise InputError(f"--box: object {object_id} is given twice: give one box for each")
+        drawn[object_id] = Box(*box[1:])
+    gathered: dict[int, list[Sequence[float]]] = {}
+    for point in points:
+        gathered.setdefault(_whole(point[0], "--point: object"), []).append(point[1:])
+    for object_id, given in gathered.items():
+        if object_id in drawn:
+            raise InputError(f"object {object_id} is given as a box and as points: give one")
+        drawn[object_id] = _points(given, f"--point: object {object_id}")
+    return drawn
+
+
+def merge_prompts(
+    sources: Iterable[Mapping[int, Mapping[int, Given]]],
+) -> dict[int, dict[int, Given]]:
+    """Lay together what several sources give.
+
+    Args:
+        sources: frame index -> object id -> what is given of it, each.
+
+    Raises:
+        InputError: if two of them speak of the same object in the same frame.
+    """
+    merged: dict[int, dict[int, Given]] = {}
+    for source in sources:
+        for frame, objects in source.items():
+            for object_id, given in objects.items():
+                if object_id in merged.setdefault(frame, {}):
+                    raise InputError(
+                        f"frame {frame}, object {object_id}: given twice: give one mask, box or "
+                        "set of points"
+                    )
+                merged[frame][object_id] = given
+    return merged
+
+
+def _found(
+    drawn: Mapping[int, Box | Points],
+    predict: Predict,
+    masks: Mapping[int, Tensor],
+    time: int,
+    exclusive: bool,
+) -> dict[int, Tensor]:
+    """The masks that boxes and points mean, beside those that are given."""
+    logits = predict(list(drawn.values()))
+    inside = logits > 0
+    whole = inside.flatten(1).any(1).tolist()
+    if exclusive:
+        best = logits.argmax(0)
+        inside &= best == torch.arange(len(drawn), device=best.device)[:, None, None]
+        for mask in masks.values():
+            inside &= ~mask
+    found = {}
+    for object_id, mask, seen in zip(drawn, inside, whole, strict=True):
+        where = f"frame {time}, object {object_id}"
+        if not seen:
+            raise InputError(
+                f"{where}: the prompter found nothing there: move the box or the points, or give "
+                "a mask"
+            )
+        if not mask.any():
+            raise InputError(
+                f"{where}: all that the prompter found there belongs to other objects of this "
+                "frame: move the box or the points, or allow overlap with exclusive=False "
+                "(--overlap on the command line)"
+            )
+        found[object_id] = mask
+    return found
+
+
+def _check_box(box: Box, size: Size, where: str) -> None:
+    height, width = size
+    corners = f"box ({box.x0:g}, {box.y0:g}, {box.x1:g}, {box.y1:g})"
+    if not (box.x0 < box.x1 and box.y0 < box.y1):
+        raise InputError(
+            f"{where}: {corners} holds no pixel: give x0 < x1 and y0 < y1, its left, top, right "
+            "and bottom"
+        )
+    if not (box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height):
+        raise InputError(
+            f"{where}: {corners} leaves the frame, which is {width} wide and {height} high: clip it"
+        )
+
+
+def _check_points(points: Points, size: Size, where: str) -> None:
+    height, width = size
+    if len(points.xy) != len(points.labels):
+        raise InputError(
+            f"{where}: {len(points.xy)} points but {len(points.labels)} labels: give one for each"
+        )
+    for label in points.labels:
+        if label not in (0, 1):
+            raise InputError(f"{where}: label {label}: give 1 for inside, 0 for outside")
+    if 1 not in points.labels:
+        raise InputError(f"{where}: no point lies inside the object: give one with label 1")
+    for x, y in points.xy:
+        if not (0 <= x < width and 0 <= y < height):
+            raise InputError(
+                f"{where}: point ({x:g}, {y:g}) lies outside of the frame, which is {width} wide "
+                f"and {height} high"
+            )
+
+
+def _items(content: Any, where: str, what: str) -> list[tuple[int, Any]]:
+    """The items of an object of JSON whose names are numbers."""
+    if not isinstance(content, dict) or not content:
+        raise InputError(f'{where}need {{"{what.upper()}": ...}}, found {str(content)[:40]}')
+    return [(_whole(key, f"{where}{what}"), value) for key, value in content.items()]
+
+
+def _whole(value: Any, where: str) -> int:
+    try:
+        number = int(value)
+        if number == float(value):
+            return number
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InputError(f"{where} {value!r}: give a whole number")
+
+
+def _drawn(given: Any, where: str) -> Box | Points:
+    kind, values = next(iter(given.items())) if isinstance(given, dict) and given else ("", None)
+    if isinstance(values, list) and len(given) == 1:
+        if kind == "box" and len(values) == 4 and all(map(_number, values)):
+            return Box(*map(float, values))
+        if kind == "points" and all(
+            isinstance(point, list) and len(point) == 3 and all(map(_number, point))
+            for point in values
+        ):
+            return _points(values, where)
+    raise InputError(
+        f'{where}: need {{"box": [x0, y0, x1, y1]}} or {{"points": [[x, y, label], ...]}}'
+    )
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _points(given: Iterable[Sequence[float]], where: str) -> Points:
+    """Points of (x, y, label) each."""
+    xy, labels = [], []
+    for x, y, label in given:
+        xy.append((float(x), float(y)))
+        labels.append(_whole(label, f"{where}: label"))
+    return Points(tuple(xy), tuple(labels))

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vosfm import identification
+from vosfm.compatibility import check
 from vosfm.decoders import Decoder
 from vosfm.encoders import Encoder
 from vosfm.errors import InputError
 from vosfm.mask_encoders import MaskEncoder
 from vosfm.memory import Memory
-from vosfm.ops.aggregation import aggregate
+from vosfm.ops.aggregation import aggregate, share
 from vosfm.ops.resizing import prepare, resize_masks
+from vosfm.prompters import Prompter
 from vosfm.prompts import Given, to_masks
 from vosfm.types import (
     Clip,
+    Decoded,
     Encoding,
     Features,
     Geometry,
@@ -30,6 +35,8 @@ from vosfm.types import (
     State,
     When,
 )
+
+_SURE = 10.0  # logit of what was given
 
 
 class Segmenter(nn.Module):
@@ -43,16 +50,33 @@ class Segmenter(nn.Module):
         mask_encoder: from masks to what the memory keeps of them.
         memory: what of the past is kept, and how it is looked at.
         decoder: from readout to mask logits.
+        prompter: from boxes and points to masks, by the features of `encoder`; None for a model
+            that is given masks alone.
+
+    Raises:
+        InputError: if the prompter has an encoder of its own, which a segmenter has no frames for.
     """
 
     def __init__(
-        self, encoder: Encoder, mask_encoder: MaskEncoder, memory: Memory, decoder: Decoder
+        self,
+        encoder: Encoder,
+        mask_encoder: MaskEncoder,
+        memory: Memory,
+        decoder: Decoder,
+        prompter: Prompter | None = None,
     ) -> None:
         super().__init__()
+        check(encoder, mask_encoder, memory, decoder)
+        if prompter is not None and prompter.encoder is not None:
+            raise InputError(
+                "a prompter that is part of a model reads the model's features; give one with an "
+                "encoder of its own to Tracker(prompter=...)"
+            )
         self.encoder = encoder
         self.mask_encoder = mask_encoder
         self.memory = memory
         self.decoder = decoder
+        self.prompter = prompter
 
     @property
     def device(self) -> torch.device:
@@ -107,7 +131,7 @@ class Segmenter(nn.Module):
             InputError: if nothing has been given yet, or a prompt does not fit the frame.
         """
         if not prompts:
-            if not any(contents.count for contents in state.banks.values()):
+            if not bool((state.objects.born < state.time).any()):
                 raise InputError(
                     f"frame {state.time}: no object has a mask yet: give the first frame's masks"
                 )
@@ -120,10 +144,22 @@ class Segmenter(nn.Module):
         else:
             objects, prompt = state.objects, prompts
         geometry = features.geometry
-        masks = self._settle(objects, geometry, prompt, tracked, geometry.source)
+        size = geometry.prepared if self.mask_encoder.soft else geometry.source
+        masks = self._settle(objects, geometry, prompt, tracked, size)
         encoding = self._encode_masks(features, masks, objects, prompt.void)
-        read = self._decode(state, objects, features, encoding)
-        return replace(read, prompt=prompt, tracked=tracked)
+        if self.memory.reader.rereads:
+            read = self._decode(state, objects, features, encoding)
+            return replace(read, prompt=prompt, tracked=tracked)
+        return Proposal(
+            objects,
+            geometry,
+            _certain(masks, geometry, self.decoder.stride),
+            None if tracked is None else tracked.readout,
+            carry={} if tracked is None else tracked.carry,
+            encoding=encoding,
+            prompt=prompt,
+            tracked=tracked,
+        )
 
     def commit(
         self,
@@ -146,14 +182,18 @@ class Segmenter(nn.Module):
         Returns:
             The state before the next frame.
         """
-        encoding = proposal.encoding
-        if masks is not None or encoding is None:
+        when = When(state.time, proposal.prompt is not None, state.seed)
+        banks, readout, encoding = state.banks, proposal.readout, proposal.encoding
+        if not self.memory.due(banks, when):
+            encoding = None
+        elif masks is not None or encoding is None:
             if masks is None:
                 masks = self.aggregate(proposal, size=features.geometry.prepared)
             encoding = self._encode_masks(features, masks, proposal.objects, void)
-        entry = self.memory.reader.entry(features, proposal.readout, encoding)
-        when = When(state.time, proposal.prompt is not None, state.seed)
-        banks = self.memory.write(state.banks, entry, when)
+        entry = self.memory.reader.entry(features, readout, encoding, proposal.carry)
+        if readout is not None:
+            banks = self.memory.observe(banks, readout.usage)
+        banks = self.memory.write(banks, entry, when)
         return replace(state, time=state.time + 1, objects=proposal.objects, banks=banks)
 
     def aggregate(self, proposal: Proposal, *, size: Size | None = None) -> Tensor:
@@ -165,13 +205,18 @@ class Segmenter(nn.Module):
 
         Returns:
             (B, O, H, W) probabilities in [0, 1]. Given masks stand as they were given; where
-            objects exclude each other, they displace what was tracked.
+            objects exclude each other, they displace what was tracked. Of several candidates, the
+            one with the best score.
         """
         size = size or proposal.geometry.source
         if proposal.prompt is None:
+            logits, background = proposal.logits[:, :, 0], proposal.background
+            if proposal.scores is not None:
+                best = proposal.scores.argmax(2)[:, :, None, None, None]
+                logits = proposal.logits.take_along_dim(best, 2)[:, :, 0]
             return aggregate(
-                proposal.logits[:, :, 0],
-                None if proposal.background is None else proposal.background[:, :, 0],
+                logits,
+                None if background is None else background[:, :, 0],
                 proposal.objects,
                 proposal.geometry,
                 size,
@@ -208,7 +253,8 @@ class Segmenter(nn.Module):
         Args:
             clip: (B, T, ...) frames with masks.
             feed: what enters the memory after each frame, true masks or the model's own. Its own
-                are encoded without gradient (AOT's sequential training).
+                are encoded without gradient where they are hardened for it (AOT's sequential
+                training), with gradient where they are not (XMem's).
             shuffle: B seeds, one for each sample, of a random identity for every object of it;
                 None for no shuffling.
 
@@ -230,7 +276,7 @@ class Segmenter(nn.Module):
             proposals.append(proposal)
             if t == length - 1:
                 break
-            if t == 0:
+            if t == 0 or (feed == "prediction" and self.mask_encoder.soft):
                 state = self.commit(state, features, proposal)
             elif feed == "truth":
                 state = self.commit(state, features, proposal, truth, void)
@@ -249,8 +295,17 @@ class Segmenter(nn.Module):
         encoding: Encoding | None = None,
     ) -> Proposal:
         readout = self.memory.read(state.banks, features, objects.rows, encoding)
-        logits, background = self.decoder(features, readout, objects)
-        return Proposal(objects, features.geometry, logits, readout, background, encoding=encoding)
+        decoded: Decoded = self.decoder(features, readout, objects)
+        return Proposal(
+            objects,
+            features.geometry,
+            decoded.logits,
+            readout,
+            decoded.background,
+            decoded.scores,
+            decoded.carry,
+            encoding,
+        )
 
     def _encode_masks(
         self, features: Features, masks: Tensor, objects: Objects, void: Tensor | None
@@ -283,7 +338,10 @@ class Segmenter(nn.Module):
         masks = torch.cat((masks, masks.new_zeros(masks.shape[0], joined, *size)), 1)
         if objects.exclusive:
             masks = masks * (given.amax(1, keepdim=True) == 0)
-        return torch.where(prompt.given.to(masks.device)[..., None, None], given, masks)
+        masks = torch.where(prompt.given.to(masks.device)[..., None, None], given, masks)
+        if tracked.background is None and objects.exclusive:
+            return share(masks)
+        return masks
 
     def _tracks_others(self, state: State, prompts: Mapping[int, Given]) -> bool:
         """Whether there are objects, seen before this frame, that nothing is given of."""
@@ -300,7 +358,8 @@ class Segmenter(nn.Module):
     ) -> tuple[Objects, Prompt]:
         """Make room for new objects, and lay their masks beside each other."""
         source = features.geometry.source
-        masks = to_masks(prompts, source, state.time, state.objects.exclusive, self.device)
+        predict = None if self.prompter is None else partial(self.prompter, features)
+        masks = to_masks(prompts, source, state.time, state.objects.exclusive, self.device, predict)
         seen = None
         if tracked is not None and not state.objects.exclusive:
             seen = self.aggregate(tracked)[0] > 0.5
@@ -313,6 +372,14 @@ class Segmenter(nn.Module):
                 stacked[0, column] = masks[object_id]
                 rows[0, column] = True
         return objects, Prompt(stacked, rows)
+
+
+def _certain(masks: Tensor, geometry: Geometry, stride: int) -> Tensor:
+    """Logits (B, O, 1, h, w) that say what masks (B, O, H, W) of a frame say."""
+    prepared = prepare(masks, geometry)
+    height, width = prepared.shape[-2:]
+    size = (-(-height // stride), -(-width // stride))
+    return (F.adaptive_avg_pool2d(prepared.float(), size).unsqueeze(2) - 0.5) * (2 * _SURE)
 
 
 def _frame(features: Features, batch: int, index: int) -> Features:

@@ -18,10 +18,10 @@ from vosfm.checkpoints.loading import load
 from vosfm.data.video import Mask, Video
 from vosfm.errors import InputError
 from vosfm.fusion import fuse
-from vosfm.losses import SegmentationLoss
+from vosfm.losses import ClipLoss, SegmentationLoss
 from vosfm.metrics import VideoSegmentation
 from vosfm.optimisation import parameter_groups
-from vosfm.schedules import polynomial
+from vosfm.schedules import Polynomial, Schedule
 from vosfm.segmenter import Segmenter
 from vosfm.tracker import Result, Tracker
 from vosfm.types import Clip
@@ -37,10 +37,15 @@ class SegmentationTask(L.LightningModule):
         encoder_lr: factor of the encoder's learning rate.
         weight_decay: of AdamW, except where `parameter_groups` exempts.
         warm_up: share of the training in which the learning rate rises.
+        schedule: of the learning rate between the lowest and the highest; None for `Polynomial`
+            with this warm-up.
         own_predictions: share of the training after which the model's own masks enter its memory
-            instead of the true ones, and its mask encoder stays as it is; 1 for never.
-        shuffle_identities: give every object of every training clip a random identity.
-        hardest: see `SegmentationLoss`.
+            instead of the true ones; 1 for never. Where they are hardened for it, and so lead no
+            gradient, the mask encoder then stays as it is.
+        shuffle_identities: give every object of every training clip a random identity. The seeds
+            are also those of what a memory does by chance.
+        loss: what is minimised; None for `SegmentationLoss`.
+        hardest: see `SegmentationLoss`; of no effect with another loss.
         protocol: by which validation and test count, a name of `vosfm.metrics.protocols`.
         exclusive: whether a pixel belongs to one object at most when videos are tracked.
         scales: of the frame, at which videos are seen; masks are the mean over them. See
@@ -64,8 +69,10 @@ class SegmentationTask(L.LightningModule):
         encoder_lr: float = 0.1,
         weight_decay: float = 0.07,
         warm_up: float = 0.05,
+        schedule: Schedule | None = None,
         own_predictions: float = 0.5,
         shuffle_identities: bool = True,
+        loss: ClipLoss | None = None,
         hardest: float = 0.15,
         protocol: str = "davis2017",
         exclusive: bool = True,
@@ -91,10 +98,10 @@ class SegmentationTask(L.LightningModule):
         self.lowest_lr = lowest_lr
         self.encoder_lr = encoder_lr
         self.weight_decay = weight_decay
-        self.warm_up = warm_up
+        self.schedule = schedule or Polynomial(warm_up=warm_up)
         self.own_predictions = own_predictions
         self.shuffle_identities = shuffle_identities
-        self.loss = SegmentationLoss(hardest)
+        self.loss = loss or SegmentationLoss(hardest)
         self.scores = torch.nn.ModuleDict(
             {stage: VideoSegmentation(protocol) for stage in ("val", "test")}
         )
@@ -114,9 +121,10 @@ class SegmentationTask(L.LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave the mask encoder as it is once the model's own masks are remembered."""
-        if self.progress >= self.own_predictions:
-            for parameter in self.segmenter.mask_encoder.parameters():
+        """Leave a mask encoder as it is once the model's own masks are hardened for it."""
+        mask_encoder = self.segmenter.mask_encoder
+        if not mask_encoder.soft and self.progress >= self.own_predictions:
+            for parameter in mask_encoder.parameters():
                 parameter.grad = None
 
     def validation_step(self, video: Video, index: int) -> None:
@@ -145,14 +153,14 @@ class SegmentationTask(L.LightningModule):
         self._log_scores("test")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW under a polynomial schedule with warm-up."""
+        """AdamW, and the schedule of its learning rate."""
         groups = parameter_groups(self.segmenter, self.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=self.lr)
         steps = int(self.trainer.estimated_stepping_batches)
 
         def relative(step: int, factor: float) -> float:
-            rate = polynomial(step, steps, self.lr, self.lowest_lr, warm_up=self.warm_up)
-            return ((rate - self.lowest_lr) * factor + self.lowest_lr) / self.lr
+            height = factor * self.schedule(step, steps)
+            return (self.lowest_lr + (self.lr - self.lowest_lr) * height) / self.lr
 
         factors = [self.encoder_lr if g["encoder"] else 1.0 for g in optimizer.param_groups]
         schedule = torch.optim.lr_scheduler.LambdaLR(

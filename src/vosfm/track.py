@@ -24,6 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+from torch import nn
 
 from vosfm import zoo
 from vosfm.augmentation import augment
@@ -33,12 +34,15 @@ from vosfm.data.drawing import overlay
 from vosfm.data.file import VideoWriter
 from vosfm.data.open import open_video
 from vosfm.data.results import ResultFolder
-from vosfm.data.video import Mask, Video
+from vosfm.data.video import Video
 from vosfm.errors import InputError
 from vosfm.files import whole
 from vosfm.fusion import fuse
+from vosfm.prompters import Prompter
+from vosfm.prompts import Given, drawn_prompts, merge_prompts, read_prompts
 from vosfm.segmenter import Segmenter
-from vosfm.tracker import Precision, Tracker
+from vosfm.tracker import Precision, Prompts, Tracker
+from vosfm.types import Box, Points
 
 STREAM = "stream.safetensors"
 """The tracker's state in a folder of results, while there are frames left."""
@@ -63,6 +67,9 @@ def track(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     precision: Precision = "32",
+    prompts: Prompts | None = None,
+    prompter: Prompter | None = None,
+    memory_limit: int | None = None,
 ) -> int:
     """Track a video and write its masks, a state to go on from, and an overlay video.
 
@@ -72,7 +79,7 @@ def track(
 
     Args:
         segmenter: the model, where it shall run.
-        video: with the masks that are given.
+        video: with the masks that are given, unless `prompts` are.
         out: folder of the results, as `vosfm.data.results.ResultFolder` lays them out; empty or
             not there yet, unless `resume`.
         exclusive: whether a pixel belongs to one object at most.
@@ -83,27 +90,38 @@ def track(
         scales: of the frame, at which it is seen; the masks are the mean over them.
         flip: look at every scale mirrored, too.
         precision: in which it is computed, see `vosfm.Tracker`.
+        prompts: what is given, by frame and object; None for the masks of the video.
+        prompter: what makes masks of boxes and points, see `vosfm.Tracker`.
+        memory_limit: bytes that the memory may take, see `vosfm.Tracker`.
 
     Returns:
         The number of frames tracked by this run.
 
     Raises:
         InputError: if a frame, a mask or a scale is unusable, `out` is not empty, or it holds
-            results of another video, model or first mask.
+            results of another video, model, prompter or prompt.
     """
     if save_every < 1:
         raise InputError(f"save_every is {save_every}: give at least 1")
     augmented = augment(fuse(segmenter), scales, flip)
-    prompts = video.prompts()
+    if prompts is None:
+        prompts = video.prompts()
     out = Path(out)
     stamp = _stamp(segmenter, video, prompts, exclusive)
     stamp["choice of --scales or --flip"] = [*map(float, scales), flip]
     stamp["choice of --precision"] = precision
+    stamp["prompter"] = None if prompter is None else _digest(prompter)
     finished = _is_finished(out, stamp, resume)
     results = ResultFolder(out, video.frame_names, overlap=not exclusive)
     tracked = 0
     if not finished:
-        tracker = Tracker(augmented, exclusive=exclusive, precision=precision)
+        tracker = Tracker(
+            augmented,
+            exclusive=exclusive,
+            precision=precision,
+            prompter=prompter,
+            memory_limit=memory_limit,
+        )
         if (out / STREAM).is_file():
             tracker.resume(out / STREAM)
         tracked = len(video) - tracker.time
@@ -121,11 +139,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--masks",
         type=Path,
-        required=True,
         metavar="PNG",
         help="index mask of the first frame, or a folder of masks named like their frames: "
         "objects of a later mask join there",
     )
+    _add_drawn(parser)
     parser.add_argument(
         "--model",
         required=True,
@@ -164,6 +182,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bfloat16 instructions (default: %(default)s)",
     )
     parser.add_argument(
+        "--memory-limit",
+        type=float,
+        metavar="MIB",
+        help="stop as objects join if the memory of all of them would take more once it is full; "
+        "decoding takes more besides, bounded by `chunk` of the model's parts",
+    )
+    parser.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
     )
     parser.add_argument("--no-overlay", action="store_true", help=f"do not draw {OVERLAY}")
@@ -190,6 +215,8 @@ def main(args: argparse.Namespace) -> None:
     if rate is not None and not rate > 0:
         raise InputError(f"--fps is {rate}: give a number above 0")
     video = open_video(args.video, args.masks)
+    prompts = _prompts(args, video)
+    prompter = _prompter(args)
     segmenter = zoo.build(args.model)
     load(segmenter, args.checkpoint)
     console = Console(stderr=True)
@@ -215,6 +242,9 @@ def main(args: argparse.Namespace) -> None:
             scales=args.scales,
             flip=args.flip,
             precision=args.precision,
+            prompts=prompts,
+            prompter=None if prompter is None else prompter.to(device),
+            memory_limit=None if args.memory_limit is None else int(args.memory_limit * 2**20),
         )
     finally:
         if progress.live.is_started:
@@ -223,10 +253,70 @@ def main(args: argparse.Namespace) -> None:
     print(f"{video.name}: {tracked} frames in {seconds:.1f} s, see {args.out}")
 
 
+def _add_drawn(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be given in place of masks."""
+    parser.add_argument(
+        "--box",
+        type=float,
+        nargs=5,
+        action="append",
+        default=[],
+        metavar=("ID", "X0", "Y0", "X1", "Y1"),
+        help="an object of the first frame, by its left, top, right and bottom in pixels",
+    )
+    parser.add_argument(
+        "--point",
+        type=float,
+        nargs=4,
+        action="append",
+        default=[],
+        metavar=("ID", "X", "Y", "LABEL"),
+        help="a point inside (label 1) or outside (0) of an object of the first frame; "
+        "several of one ID describe it together",
+    )
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="JSON",
+        help='boxes and points of any frame: {"FRAME": {"ID": {"box": [X0, Y0, X1, Y1]}, '
+        '"ID": {"points": [[X, Y, LABEL], ...]}}}, frames counted from 0',
+    )
+    parser.add_argument(
+        "--prompter",
+        metavar="NAME",
+        help=f"what makes masks of boxes and points ({', '.join(zoo.prompter_names())}), or a "
+        "config of one; for models that take masks alone",
+    )
+    parser.add_argument(
+        "--prompter-checkpoint", metavar="PATH", help="its weights, such as a released SAM"
+    )
+
+
+def _prompts(args: argparse.Namespace, video: Video) -> Prompts:
+    sources: list[Prompts] = []
+    if args.masks is not None:
+        sources.append(video.prompts())
+    if args.prompts is not None:
+        sources.append(read_prompts(args.prompts))
+    if args.box or args.point:
+        sources.append({0: drawn_prompts(args.box, args.point)})
+    if not sources:
+        raise InputError("nothing to track: give --masks, --box, --point or --prompts")
+    return merge_prompts(sources)
+
+
+def _prompter(args: argparse.Namespace) -> Prompter | None:
+    if (args.prompter is None) != (args.prompter_checkpoint is None):
+        raise InputError("--prompter and --prompter-checkpoint go together: give both or none")
+    if args.prompter is None:
+        return None
+    return zoo.build_prompter(args.prompter, checkpoint=args.prompter_checkpoint)
+
+
 def _track(
     tracker: Tracker,
     video: Video,
-    prompts: Mapping[int, Mapping[int, Mask]],
+    prompts: Prompts,
     results: ResultFolder,
     stamp: Mapping[str, object],
     save_every: int,
@@ -305,29 +395,40 @@ def _write_record(out: Path, stamp: Mapping[str, object], finished: bool) -> Non
 def _stamp(
     segmenter: Segmenter,
     video: Video,
-    prompts: Mapping[int, Mapping[int, Mask]],
+    prompts: Prompts,
     exclusive: bool,
 ) -> dict[str, object]:
     """What two runs must agree in to write the same masks."""
-    model = hashlib.sha256()
-    for name, value in sorted(segmenter.state_dict().items()):
-        model.update(name.encode())
-        model.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    for name, module in segmenter.named_modules():
-        for key, setting in sorted(vars(module).items()):
-            if key != "training" and isinstance(setting, str | int | float):
-                model.update(f"{name}.{key}={setting}".encode())
     masks = hashlib.sha256()
     for frame, given in sorted(prompts.items()):
-        for object_id, mask in sorted(given.items()):
+        for object_id, one in sorted(given.items()):
             masks.update(f"{frame} {object_id}".encode())
-            masks.update(np.packbits(mask).data)
+            masks.update(_bytes(one))
     return {
         "video": [video.name, len(video), *video.size],
-        "model": model.hexdigest(),
+        "model": _digest(segmenter),
         "mask": masks.hexdigest(),
         "choice of --overlap": not exclusive,
     }
+
+
+def _digest(model: nn.Module) -> str:
+    """Of its weights and settings."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    for name, module in model.named_modules():
+        for key, setting in sorted(vars(module).items()):
+            if key != "training" and isinstance(setting, str | int | float):
+                digest.update(f"{name}.{key}={setting}".encode())
+    return digest.hexdigest()
+
+
+def _bytes(given: Given) -> bytes:
+    if isinstance(given, Box | Points):
+        return repr(given).encode()
+    return np.packbits(np.asarray(given, dtype=bool)).tobytes()
 
 
 def _device(name: str) -> torch.device:

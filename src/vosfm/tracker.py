@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +11,16 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vosfm.checkpoints.state import load_state, save_state
 from vosfm.errors import InputError
-from vosfm.prompts import Given
+from vosfm.memory.footprint import footprint
+from vosfm.prompters import Prompter
+from vosfm.prompts import Given, to_masks
 from vosfm.search import Beam, Final, Greedy, Search
 from vosfm.segmenter import Segmenter
-from vosfm.types import State
+from vosfm.types import Box, Features, Points, State
 
 Prompts = Mapping[int, Mapping[int, Given]]
 """Frame index -> object id -> what is given of it."""
@@ -57,9 +60,14 @@ class Tracker:
         precision: "32" for that of the weights; "bf16" to multiply in bfloat16 and remember in it:
             half the memory per frame, masks that differ at some edges, and faster only on
             processors that multiply bfloat16 (most GPUs; CPUs with AMX or AVX-512 BF16).
+        prompter: what makes masks of boxes and points; it is put into evaluation mode, and where
+            the model is. None for the model's own, if it has one.
+        memory_limit: bytes that the banks may take once they are full, checked when objects join;
+            None for no limit. What decoding takes besides is bounded by `chunk` of the model's
+            parts.
 
     Raises:
-        InputError: if there is no such precision.
+        InputError: if there is no such precision, or the limit is not above 0.
     """
 
     def __init__(
@@ -69,14 +77,20 @@ class Tracker:
         exclusive: bool = True,
         seed: int = 0,
         precision: Precision = "32",
+        prompter: Prompter | None = None,
+        memory_limit: int | None = None,
     ) -> None:
         if precision not in get_args(Precision):
             raise InputError(f"precision is {precision!r}: give one of {get_args(Precision)}")
+        if memory_limit is not None and memory_limit <= 0:
+            raise InputError(f"memory_limit is {memory_limit}: give a number of bytes above 0")
         self.segmenter = segmenter.eval()
         self.search = search or Greedy()
         self.exclusive = exclusive
         self.seed = seed
         self.precision = precision
+        self.prompter = None if prompter is None else prompter.to(segmenter.device).eval()
+        self.memory_limit = memory_limit
         self._beam: Beam | None = None
         self._skipped = 0
 
@@ -105,7 +119,8 @@ class Tracker:
 
         Raises:
             InputError: if nothing is ever given, a prompt lies past the end, a frame has another
-                size than the first, or a prompt does not fit its frame.
+                size than the first, a prompt does not fit its frame, or the memory will not fit
+                the limit.
         """
         prompts = dict(prompts or {})
         if self._beam is None and not prompts:
@@ -157,9 +172,14 @@ class Tracker:
             self._beam = replace(self._beam, state=replace(state, time=state.time + 1))
             return [_nothing(state.time, size)]
         image = torch.from_numpy(np.ascontiguousarray(frame)).to(self.segmenter.device)
+        image = image.permute(2, 0, 1)[None].float() / 255
         with self._numbers():
-            features = self.segmenter.encode(image.permute(2, 0, 1)[None].float() / 255)
-            self._beam, finals = self.search.step(self.segmenter, self._beam, features, prompts)
+            features = self.segmenter.encode(image)
+        prompts = self._drawn(state, image, features, prompts)
+        with self._numbers():
+            beam, finals = self.search.step(self.segmenter, self._beam, features, prompts)
+        self._check_footprint(beam.state)
+        self._beam = beam
         return [_result(final) for final in finals]
 
     @torch.inference_mode()
@@ -216,10 +236,47 @@ class Tracker:
             return nullcontext()
         return torch.autocast(self.segmenter.device.type, torch.bfloat16)
 
+    def _drawn(
+        self,
+        state: State,
+        image: Tensor,
+        features: Features,
+        prompts: Mapping[int, Given] | None,
+    ) -> Mapping[int, Given] | None:
+        """Prompts with masks for their boxes and points, if that is this tracker's to do."""
+        prompter = self.prompter
+        if prompter is None or not prompts:
+            return prompts
+        if not any(isinstance(given, Box | Points) for given in prompts.values()):
+            return prompts
+
+        def predict(given: Sequence[Box | Points]) -> Tensor:
+            seen = features if prompter.encoder is None else prompter.encoder(image)
+            return prompter(seen, given)
+
+        exclusive = state.objects.exclusive
+        return to_masks(prompts, state.size, state.time, exclusive, image.device, predict)
+
+    def _check_footprint(self, state: State) -> None:
+        limit, count = self.memory_limit, state.objects.count
+        if limit is None:
+            return
+        needed = footprint(self.segmenter.memory, state.banks)
+        if needed > limit:
+            raise InputError(
+                f"frame {state.time - 1}: the memory of {count} objects takes {_mebibytes(needed)} "
+                f"when it is full, the limit is {_mebibytes(limit)}: lower the capacity of the "
+                "banks, track fewer objects at once, or raise the limit"
+            )
+
     def _check_end(self, prompts: Prompts, end: int) -> None:
         late = [index for index in prompts if not 0 <= index < end]
         if late:
             raise InputError(f"prompt for frame {late[0]}: the video has frames 0 to {end - 1}")
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB"
 
 
 def _nothing(time: int, size: tuple[int, int]) -> Result:

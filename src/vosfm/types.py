@@ -63,16 +63,18 @@ class Geometry:
 
     Attributes:
         source: size of the frame as given.
-        content: size of the resized frame inside the prepared image, at its top left corner.
+        content: size of the resized frame inside the prepared image.
         prepared: size of the prepared image, content plus padding.
         align_corners: whether maps of different strides share their corner pixels (sides 16k+1)
             or their corner edges (sides 16k).
+        offset: rows above and columns left of the content in the prepared image.
     """
 
     source: Size
     content: Size
     prepared: Size
     align_corners: bool = False
+    offset: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -188,19 +190,50 @@ class Readout:
     """What a reader says of a frame, seen through its memory.
 
     Attributes:
-        maps: (B, R, C, h, w) each, for the decoder.
-        carry: what `entry` needs later, so that a write recomputes nothing; (B, R, ...) each.
+        maps: (B, R, C, h, w) each, for the decoder; of one row where all rows read the same.
+        carry: what `entry` needs later, so that a write recomputes nothing.
+        usage: bank -> (B, tokens), how much each of its tokens was looked at, for banks that keep
+            what is used.
     """
 
     maps: tuple[Tensor, ...]
+    carry: Mapping[str, Tensor] = field(default_factory=dict)
+    usage: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a decoder makes of a readout.
+
+    Attributes:
+        logits: (B, O, K, h, w), K candidates per object.
+        background: (B, G, K, h, w), the background of each identity group, for decoders that
+            learn one; else None.
+        scores: (B, O, K), predicted quality of each candidate in [0, 1]; None where K is 1.
+        carry: what the memory wants to know of the decoding, (B, R, ...) each; "hidden" is the
+            hidden state as the decoder moves it on.
+    """
+
+    logits: Tensor
+    background: Tensor | None = None
+    scores: Tensor | None = None
     carry: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is worth keeping of one frame: named tensors, (B, R, ...) each."""
+    """What is worth keeping of one frame.
 
-    rows: Mapping[str, Tensor]
+    Attributes:
+        rows: named tensors, (B, R, ...) each; empty where the frame's masks were not encoded.
+        shared: named tensors that all rows have in common, (B, ...) each.
+        state: named maps (B, R, C, h, w) that recurrent banks follow: "value", of the masks if they
+            were encoded, and "hidden".
+    """
+
+    rows: Mapping[str, Tensor] = field(default_factory=dict)
+    shared: Mapping[str, Tensor] = field(default_factory=dict)
+    state: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -224,11 +257,13 @@ class Contents:
 
     Attributes:
         rows: named tensors, (B, R, M, ...) each, oldest entry first.
+        shared: named tensors that all rows have in common, (B, M, ...) each.
         time: (B, R, M) int64 on the CPU, the frame each entry comes from.
         valid: (B, R, M) bool on the CPU, False where a row has no such entry; None if all have.
     """
 
     rows: Mapping[str, Tensor] = field(default_factory=dict)
+    shared: Mapping[str, Tensor] = field(default_factory=dict)
     time: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, dtype=torch.int64))
     valid: Tensor | None = None
 
@@ -268,7 +303,9 @@ class Proposal:
         background: (B, G, K, h, w), the background of each identity group, for models that learn
             one; else None.
         scores: (B, O, K), predicted quality of each candidate in [0, 1]; None where K is 1.
-        readout: what the memory said, kept for the write.
+        readout: what the memory said, kept for the write; None of a frame that the memory was not
+            asked about, because all its masks were given.
+        carry: what the decoder says to the memory, kept for the write.
         encoding: of the given masks, if there were any.
         prompt: what was given with this frame; overrides what was decoded.
         tracked: where some objects were given and others tracked, the proposal made without the
@@ -278,9 +315,10 @@ class Proposal:
     objects: Objects
     geometry: Geometry
     logits: Tensor
-    readout: Readout
+    readout: Readout | None
     background: Tensor | None = None
     scores: Tensor | None = None
+    carry: Mapping[str, Tensor] = field(default_factory=dict)
     encoding: Encoding | None = None
     prompt: Prompt | None = None
     tracked: Proposal | None = None

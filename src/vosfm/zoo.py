@@ -1,4 +1,4 @@
-"""Models by name: the files under configs/model."""
+"""Models and prompters by name: the files under configs/model and configs/prompter."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from vosfm.errors import InputError
+from vosfm.prompters import Prompter
 from vosfm.segmenter import Segmenter
 
 _HERE = Path(__file__).parent
@@ -19,7 +20,12 @@ CONFIGS = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parents[1
 
 def names() -> list[str]:
     """The models that `build` knows."""
-    return sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
+    return _names("model")
+
+
+def prompter_names() -> list[str]:
+    """The prompters that `build_prompter` knows."""
+    return _names("prompter")
 
 
 def build(name: str, **overrides: Any) -> Segmenter:
@@ -42,25 +48,64 @@ def build(name: str, **overrides: Any) -> Segmenter:
         >>> model.encoder.long_edge
         640
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / "model" / f"{name}.yaml"
-    if not path.is_file():
-        raise InputError(f"no model {name!r}: there are {', '.join(names())}")
+    path, config = _read("model", name)
     try:
-        config = yaml.safe_load(path.read_text())["model"]["segmenter"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+        config = config["model"]["segmenter"]
+    except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not a model config, has no model.segmenter ({error})") from None
+    segmenter: Segmenter = _instantiate(path, config, Segmenter, overrides)
+    return segmenter
+
+
+def build_prompter(name: str, **overrides: Any) -> Prompter:
+    """Build what makes masks of boxes and points, for `Tracker(prompter=...)`.
+
+    Args:
+        name: of a file under configs/prompter, without its suffix, or the path of such a file.
+        overrides: arguments to change in it, such as `checkpoint`, nested as in the file.
+
+    Returns:
+        The prompter; with fresh weights, of no use, unless a checkpoint is named.
+
+    Raises:
+        InputError: if there is no such prompter, or an override does not fit it.
+    """
+    path, config = _read("prompter", name)
+    try:
+        config = config["prompter"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a prompter config, has no prompter ({error})") from None
+    prompter: Prompter = _instantiate(path, config, Prompter, overrides)
+    return prompter
+
+
+def _names(kind: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / kind).glob("*.yaml"))
+
+
+def _read(kind: str, name: str) -> tuple[Path, Any]:
+    """A config and where it lies."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / kind / f"{name}.yaml"
+    if not path.is_file():
+        raise InputError(f"no {kind} {name!r}: there are {', '.join(_names(kind))}")
+    try:
+        return path, yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not a {kind} config ({error})") from None
+
+
+def _instantiate(path: Path, config: Any, kind: type, overrides: dict[str, Any]) -> Any:
     config = deepcopy(config)
     for part, change in overrides.items():
         config["init_args"][part] = _merge(config["init_args"].get(part, {}), change)
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--segmenter", type=Segmenter)
+    parser.add_argument("--object", type=kind)
     try:
-        parsed = parser.parse_object({"segmenter": config})
+        parsed = parser.parse_object({"object": config})
     except Exception as error:  # jsonargparse raises several kinds, all about the config
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: {reason[:400]}") from None
-    segmenter: Segmenter = parser.instantiate(parsed).segmenter
-    return segmenter
+    return parser.instantiate(parsed).object
 
 
 def _merge(config: Any, change: Any) -> Any:

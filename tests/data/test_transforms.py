@@ -77,6 +77,23 @@ def test_colors_of_single_frames() -> None:
     assert not np.array_equal(apart.frames[1], apart.frames[2])
 
 
+@pytest.mark.parametrize("fill", [None, (10, 20, 30)])
+def test_a_bend_is_looked_up_in_the_straight_result(fill: tuple[int, int, int] | None) -> None:
+    shot = disks(count=9)
+    matrix = np.array([[0.4, 0.1, 7.0], [-0.15, 0.5, 12.0]])
+    moved = matrix - np.array([[0, 0, 5.0], [0, 0, -3.0]])
+    far = np.broadcast_to(np.float32([5, -3]), (*SIZE, 2))
+    straight, bent = (
+        warp(shot, [m] * 3, SIZE, fill=fill, fields=[None, f, f])
+        for m, f in ((moved, None), (matrix, far))
+    )
+    # Both round the places that they look up, each in its own way.
+    assert np.mean(bent.masks[1:] != straight.masks[1:]) < 1e-3
+    difference = np.abs(bent.frames[1].astype(int) - straight.frames[1])
+    assert np.mean(difference > 8) < 1e-3
+    assert not np.array_equal(bent.masks[0], straight.masks[0])
+
+
 def test_what_lies_beyond_the_edges() -> None:
     shot = disks()
     away = [np.array([[1.0, 0.0, 100.0], [0.0, 1.0, 0.0]])] * 3

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from shots import disagreement, disks, offset
 
+from vosfm.data.thin_plate import Field
 from vosfm.data.transforms import Matrix, Shot
 from vosfm.data.warps import BalancedCrop, RandomWarp, StillWarp, Warp
 
@@ -16,6 +17,8 @@ WARPS = (
     RandomWarp(interpolation="cubic"),
     StillWarp(fill=(0, 0, 0)),
     StillWarp(interpolation="linear", fill=None),
+    StillWarp(deform=1.0, fill=(0, 0, 0)),
+    StillWarp(interpolation="linear", deform=1.0, fill=None),
     BalancedCrop(short_edge=120, fill=(0, 0, 0)),
     BalancedCrop(short_edge=None, interpolation="linear", fill=None),
 )
@@ -85,6 +88,29 @@ def test_a_still_moves_within_its_ranges() -> None:
     assert 0.2 < mirrored / 180 < 0.4
 
 
+def test_some_of_the_later_frames_are_bent() -> None:
+    straight, bent = StillWarp(), StillWarp(deform=0.33)
+    count = 0
+    for seed in range(100):
+        fields = bent.draw_fields(4, SIZE, np.random.default_rng(seed))
+        assert fields[0] is None
+        count += sum(field is not None for field in fields)
+    assert 0.25 < count / 300 < 0.41
+    seed = next(
+        s
+        for s in range(9)
+        if [f is None for f in _fields_after_draw(bent, s)] == [True, True, False]
+    )
+    shots = [draw(disks(), SIZE, np.random.default_rng(seed)) for draw in (straight, bent)]
+    same = [np.array_equal(a, b) for a, b in zip(shots[0].masks, shots[1].masks, strict=True)]
+    assert same == [True, True, False]
+
+
+def _fields_after_draw(draw: StillWarp, seed: int) -> list[Field | None]:
+    rng = np.random.default_rng(seed)
+    return draw.draw_fields(len(draw.draw(disks(), SIZE, rng)), SIZE, rng)
+
+
 def _window(matrix: Matrix, size: tuple[int, int]) -> NDArray[np.float64]:
     """Corners (x, y) of the source that a map shows, the lower and the upper one."""
     back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
@@ -125,6 +151,10 @@ def test_bad_arguments() -> None:
     for kind in (RandomWarp, StillWarp):
         with pytest.raises(ValueError, match="area"):
             kind(area=(0.5, 1.5))
+    with pytest.raises(ValueError, match="deform"):
+        StillWarp(deform=1.5)
+    with pytest.raises(ValueError, match="fold"):
+        StillWarp(bend=0.2)
     with pytest.raises(ValueError, match="nearest"):
         RandomWarp(interpolation="nearest")
     with pytest.raises(ValueError, match="scale"):

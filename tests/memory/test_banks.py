@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vosfm.memory import Bank, Local, Memory, Reference, Temporal
-from vosfm.memory.banks import select_rows, widen
+from vosfm.memory.banks.contents import select_rows, widen
 from vosfm.types import Contents, Entry, When
 
 BANKS = {
@@ -131,13 +131,13 @@ def test_invalid_entries_are_not_seen() -> None:
             name: torch.randn(1, 1, entries, 12, 8, generator=chance) for name in ("key0", "value0")
         }
 
-    local = Contents(bank(1), torch.zeros(1, 1, 1, dtype=torch.int64))
+    local = Contents(bank(1), {}, torch.zeros(1, 1, 1, dtype=torch.int64))
     seen = bank(2)
-    one = Contents({n: v[:, :, 1:] for n, v in seen.items()}, torch.ones(1, 1, 1).long())
-    two = Contents(seen, torch.tensor([[[0, 1]]]), torch.tensor([[[False, True]]]))
-    every = Contents(seen, torch.tensor([[[0, 1]]]))
+    one = Contents({n: v[:, :, 1:] for n, v in seen.items()}, {}, torch.ones(1, 1, 1).long())
+    two = Contents(seen, {}, torch.tensor([[[0, 1]]]), torch.tensor([[[False, True]]]))
+    every = Contents(seen, {}, torch.tensor([[[0, 1]]]))
     maps = [
-        reader.read(features, {"reference": reference, "local": local}).maps[0]
+        reader.read(features, {"reference": reference, "local": local}, 1).maps[0]
         for reference in (one, two, every)
     ]
     torch.testing.assert_close(maps[0], maps[1])

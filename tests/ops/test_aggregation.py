@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import goldens
 import pytest
 import torch
 from torch import Tensor
 
-from vosfm.ops.aggregation import aggregate
+from vosfm.ops.aggregation import aggregate, log_odds, share
 from vosfm.ops.masks import harden, to_identities
 from vosfm.types import Geometry, Objects
 
@@ -56,15 +57,41 @@ def test_the_dead_own_nothing(exclusive: bool, slots: list[int]) -> None:
     assert masks[:, 0].max() > 0.1
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_soft_aggregation(count: int) -> None:
+    golden = goldens.load("xmem_aggregate", system="mmpm")
+    seen = golden.inputs[f"prob_{count}"]
+    golden.check(f"logits_{count}", log_odds(seen))
+    shared = golden.outputs[f"prob_{count}"][:, 1:]
+    torch.testing.assert_close(share(seen), shared, rtol=1e-4, atol=1e-5)
+    place = Geometry((6, 8), (6, 8), (6, 8))
+    alone = objects(list(range(count)), identities=None)
+    everybody = Objects(
+        *(t.expand(2, -1) for t in (alone.ids, alone.alive, alone.slot, alone.born))
+    )
+    masks = aggregate(seen.logit(), None, everybody, place, (6, 8))
+    torch.testing.assert_close(masks, shared, rtol=1e-4, atol=1e-5)
+
+
+def test_objects_that_may_overlap_are_as_if_alone() -> None:
+    logits = 3 * torch.randn(1, 2, *SIZE)
+    both = aggregate(logits, None, objects([0, 1], False, identities=None), PLACE, SIZE)
+    for o in range(2):
+        for exclusive in (True, False):
+            one = objects([0], exclusive, identities=None)
+            alone = aggregate(logits[:, o : o + 1], None, one, PLACE, SIZE)
+            torch.testing.assert_close(both[:, o : o + 1], alone)
+
+
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_without_a_learned_background(exclusive: bool) -> None:
-    logits = torch.randn(1, 2, *SIZE)
-    masks = aggregate(logits, None, objects([0, 1], exclusive, identities=None), PLACE, SIZE)
-    shares = logits.sigmoid()
-    if exclusive:
-        both = torch.cat(((1 - shares).prod(1, keepdim=True), shares), 1)
-        shares = both.clamp(1e-5, 1 - 1e-5).logit().softmax(1)[:, 1:]
-    torch.testing.assert_close(masks, shares)
+def test_half_precision_is_as_good(exclusive: bool) -> None:
+    logits = torch.tensor([[-40.0, 0.0, 9.0, 40.0], [1.0, 2.0, 40.0, 40.0]])[None, :, None]
+    place = Geometry((1, 4), (1, 4), (1, 4))
+    who = objects([0, 1], exclusive, identities=None)
+    whole, half = (aggregate(x, None, who, place, (1, 4)) for x in (logits, logits.bfloat16()))
+    torch.testing.assert_close(whole, half)
+    assert whole.isfinite().all()
+    assert share(logits.bfloat16().sigmoid()).isfinite().all()
 
 
 def test_harden_takes_the_largest_share() -> None:

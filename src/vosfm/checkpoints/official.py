@@ -6,9 +6,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vosfm.checkpoints import aot
+from vosfm.checkpoints import aot, xmem
 from vosfm.checkpoints.weights import fill, read_checkpoint, weights_in
 from vosfm.errors import InputError
+from vosfm.memory import Sequential
 from vosfm.segmenter import Segmenter
 
 
@@ -41,8 +42,21 @@ def fill_official(segmenter: Segmenter, state: dict[str, Tensor], origin: str | 
         InputError: as `load_official`.
     """
     state = {key.removeprefix("module."): value for key, value in state.items()}
-    if not aot.recognises(state):
+    if aot.recognises(state):
+        translated = aot.translate(state)
+    elif xmem.recognises(state):
+        translated = xmem.translate(state, _recurrent(segmenter))
+    else:
         raise InputError(
-            f"{origin}: not a checkpoint of AOT; its keys begin with {sorted(state)[:4]}"
+            f"{origin}: not a checkpoint of AOT, XMem or MMPM; its keys begin with "
+            f"{sorted(state)[:4]}"
         )
-    fill(segmenter, aot.translate(state), origin)
+    fill(segmenter, translated, origin)
+
+
+def _recurrent(segmenter: Segmenter) -> str | None:
+    """The bank that keeps a model's hidden state."""
+    return next(
+        (name for name, bank in segmenter.memory.banks.items() if isinstance(bank, Sequential)),
+        None,
+    )

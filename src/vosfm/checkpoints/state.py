@@ -32,8 +32,9 @@ def save_state(state: State, path: str | Path) -> None:
         tensors[f"banks.{name}.time"] = contents.time
         if contents.valid is not None:
             tensors[f"banks.{name}.valid"] = contents.valid
-        for leaf, value in contents.rows.items():
-            tensors[f"banks.{name}.rows.{leaf}"] = value
+        for kind, named in (("rows", contents.rows), ("shared", contents.shared)):
+            for leaf, value in named.items():
+                tensors[f"banks.{name}.{kind}.{leaf}"] = value
     header = {
         "size": state.size,
         "time": state.time,
@@ -87,10 +88,17 @@ def load_state(path: str | Path, device: torch.device | str = "cpu") -> State:
 
 
 def _contents(tensors: dict[str, Tensor], name: str, device: torch.device | str) -> Contents:
-    prefix = f"banks.{name}.rows."
-    rows = {
-        key.removeprefix(prefix): value.to(device)
-        for key, value in tensors.items()
-        if key.startswith(prefix)
-    }
-    return Contents(rows, tensors[f"banks.{name}.time"], tensors.get(f"banks.{name}.valid"))
+    def leaves(kind: str) -> dict[str, Tensor]:
+        prefix = f"banks.{name}.{kind}."
+        return {
+            key.removeprefix(prefix): value.to(device)
+            for key, value in tensors.items()
+            if key.startswith(prefix)
+        }
+
+    return Contents(
+        leaves("rows"),
+        leaves("shared"),
+        tensors[f"banks.{name}.time"],
+        tensors.get(f"banks.{name}.valid"),
+    )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from vosfm.data.thin_plate import Field
 from vosfm.data.video import Image, Mask
 from vosfm.types import Size
 
@@ -126,6 +127,7 @@ def warp(
     size: Size,
     interpolation: str = "linear",
     fill: tuple[int, int, int] | None = None,
+    fields: Sequence[Field | None] | None = None,
 ) -> Shot:
     """Resample a clip, images and masks on the same grid.
 
@@ -136,22 +138,26 @@ def warp(
         size: (H, W) of the result.
         interpolation: of images, "linear" or "cubic"; masks take the nearest pixel.
         fill: RGB of what lies beyond the edges, where no mask is; None mirrors the frame there.
+        fields: T bends of the results, (*size, 2) or None for a frame that stays straight: a pixel
+            shows what without it would lie so far away. None for no bends at all.
     """
     mode = INTERPOLATIONS[interpolation]
+    empty = None if fill is None else (0, 0, 0)
     frames, masks, voids = [], [], []
-    for index, (frame, matrix) in enumerate(zip(shot.frames, matrices, strict=True)):
+    fields = fields or [None] * len(matrices)
+    for index, (frame, matrix, field) in enumerate(zip(shot.frames, matrices, fields, strict=True)):
         shrunk = _shrink(frame, matrix)
-        frames.append(_resample(shrunk, frame.shape[:2], matrix, size, mode, fill))
+        frames.append(_resample(shrunk, frame.shape[:2], matrix, field, size, mode, fill))
         layers = shot.masks[index]
         if shot.void is not None:
             layers = np.concatenate([layers, shot.void[index, None]])
         # Eight masks travel in the bits of one byte; taking the nearest pixel keeps them apart.
         planes = [
-            _resample(plane, plane.shape, matrix, size, cv2.INTER_NEAREST, fill and (0, 0, 0))
+            _resample(plane, plane.shape, matrix, field, size, cv2.INTER_NEAREST, empty)
             for plane in np.packbits(layers, axis=0)
         ]
-        empty = np.zeros((0, *size), dtype=np.uint8)
-        bits = np.unpackbits(np.stack(planes) if planes else empty, axis=0, count=len(layers))
+        nothing = np.zeros((0, *size), dtype=np.uint8)
+        bits = np.unpackbits(np.stack(planes) if planes else nothing, axis=0, count=len(layers))
         masks.append(bits[: shot.masks.shape[1]].astype(np.bool_))
         voids.append(bits[shot.masks.shape[1] :].astype(np.bool_))
     void = None if shot.void is None else np.concatenate(voids)
@@ -172,6 +178,7 @@ def _resample(
     pixels: NDArray[np.uint8],
     source: tuple[int, ...],
     matrix: Matrix,
+    field: Field | None,
     size: Size,
     mode: int,
     fill: tuple[int, int, int] | None,
@@ -182,10 +189,23 @@ def _resample(
     # OpenCV counts from the center of the first pixel, we from its corner.
     shift = matrix[:, 2] + linear.sum(axis=1) / 2 - 0.5
     forward = np.column_stack([linear, shift])
+    border = cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT
+    if field is not None:
+        x, y = np.moveaxis(_look_up(forward, field), -1, 0)
+        bent = cv2.remap(pixels, x, y, mode, borderMode=border, borderValue=fill or (0, 0, 0))
+        return np.asarray(bent, dtype=np.uint8)
     if np.array_equal(forward, np.eye(2, 3)) and (height, width) == tuple(size):
         return pixels
-    border = cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT
     warped = cv2.warpAffine(
         pixels, forward, size[::-1], flags=mode, borderMode=border, borderValue=fill or (0, 0, 0)
     )
     return np.asarray(warped, dtype=np.uint8)
+
+
+def _look_up(forward: Matrix, field: Field) -> NDArray[np.float32]:
+    """(H, W, 2), where (x, y) a bent result is taken from, by the map to a straight one."""
+    backward = np.linalg.inv(forward[:, :2])
+    height, width = field.shape[:2]
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
+    straight = pixels + field - forward[:, 2]
+    return np.asarray(straight @ backward.T, dtype=np.float32)

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from vosfm.data.thin_plate import Field, bend
 from vosfm.data.transforms import INTERPOLATIONS, Matrix, Shot, warp
 from vosfm.types import Size
 
 _GRAY = (124, 116, 104)  # the mean color of ImageNet
+_CONTROLS = 4  # control points along each side of a bent frame
 
 Vector = NDArray[np.float64]
 
@@ -35,11 +37,17 @@ class Warp(ABC):
 
     def __call__(self, shot: Shot, size: Size, rng: Generator) -> Shot:
         """The clip at a size (H, W), seen through another window."""
-        return warp(shot, self.draw(shot, size, rng), size, self.interpolation, self.fill)
+        matrices = self.draw(shot, size, rng)
+        fields = self.draw_fields(len(matrices), size, rng)
+        return warp(shot, matrices, size, self.interpolation, self.fill, fields)
 
     @abstractmethod
     def draw(self, shot: Shot, size: Size, rng: Generator) -> list[Matrix]:
         """One (2, 3) map per frame, from points of the source to points of the result."""
+
+    def draw_fields(self, length: int, size: Size, rng: Generator) -> list[Field | None]:
+        """One bend per frame of the result, (*size, 2); None for a frame that stays straight."""
+        return [None] * length
 
 
 class RandomWarp(Warp):
@@ -113,13 +121,17 @@ class StillWarp(Warp):
         shear: at most so many degrees.
         area: the crop covers between these shares of the picture, in (0, 1].
         aspect: width over height of the crop, relative to that of the result.
+        deform: chance that one of the later frames is bent (thin-plate spline), in [0, 1].
+        bend: how far control points, a third of a side apart, move then: standard deviation, as a
+            share of the side.
         interpolation: of images, "linear" or "cubic"; masks always take the nearest pixel.
         fill: RGB of what lies beyond the edges; None mirrors the picture there.
 
     Raises:
         ValueError: if an argument is out of range.
 
-    Source: AOT, section 5.1 (static pre-training), with the numbers of its released code.
+    Source: AOT, section 5.1 (static pre-training), with the numbers of its released code; STCN and
+    XMem bend, a third of the frames, by this much.
     """
 
     def __init__(
@@ -132,11 +144,17 @@ class StillWarp(Warp):
         shear: float = 10.0,
         area: tuple[float, float] = (0.8, 1.0),
         aspect: tuple[float, float] = (0.75, 1.33),
+        deform: float = 0.0,
+        bend: float = 0.02,
         interpolation: str = "cubic",
         fill: tuple[int, int, int] | None = _GRAY,
     ) -> None:
         super().__init__(interpolation, fill)
         _check_area(area)
+        if not 0 <= deform <= 1:
+            raise ValueError(f"deform must lie in [0, 1], not {deform}")
+        if not 0 <= bend <= 0.04:
+            raise ValueError(f"bend must lie in [0, 0.04], where frames do not fold, not {bend}")
         self.flip = flip
         self.flip_frame = flip_frame
         self.rotation = rotation
@@ -145,6 +163,8 @@ class StillWarp(Warp):
         self.shear = shear
         self.area = area
         self.aspect = aspect
+        self.deform = deform
+        self.bend = bend
 
     def draw(self, shot: Shot, size: Size, rng: Generator) -> list[Matrix]:
         extent = _extent(shot)
@@ -171,6 +191,14 @@ class StillWarp(Warp):
                 np.column_stack([zoom @ linear, zoom @ shift + np.array(size[::-1]) / 2])
             )
         return matrices
+
+    def draw_fields(self, length: int, size: Size, rng: Generator) -> list[Field | None]:
+        fields: list[Field | None] = [None] * length
+        for index in range(1, length if self.deform else 1):
+            if rng.random() < self.deform:
+                moves = rng.normal(scale=self.bend, size=(_CONTROLS, _CONTROLS, 2))
+                fields[index] = bend(moves, size)
+        return fields
 
 
 class BalancedCrop(Warp):

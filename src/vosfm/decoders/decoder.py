@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import nn
 
-from vosfm.types import Features, Objects, Readout
+from vosfm.types import Decoded, Features, Objects, Readout
 
 
 class Decoder(nn.Module, ABC):
     """Turns a readout into mask logits.
 
     Attributes:
+        embedding: channels of the encoder's embedding that it takes.
+        readouts: channels of each map of the readout that it takes.
+        skips: stride -> channels, the levels of the encoder's pyramid that it takes.
         stride: of the logits.
+        identities: how many objects of a row it tells apart; None if a row is one object.
+        updates: whether it moves a hidden state on, `Decoded.carry["hidden"]`.
     """
 
+    embedding: int
+    readouts: tuple[int, ...]
+    skips: Mapping[int, int]
     stride: int
+    identities: int | None = None
+    updates: bool = False
 
     @abstractmethod
-    def forward(
-        self, features: Features, readout: Readout, objects: Objects
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, features: Features, readout: Readout, objects: Objects) -> Decoded:
         """Decode.
 
         Args:
@@ -30,6 +39,5 @@ class Decoder(nn.Module, ABC):
             objects: the objects spoken of.
 
         Returns:
-            Logits (B, O, K, h, w), and those of the background of each identity group
-            (B, G, K, h, w) where the model learns one.
+            Logits (B, O, K, h, w), and what else the decoder knows.
         """

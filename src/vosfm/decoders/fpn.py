@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vosfm.decoders.decoder import Decoder
 from vosfm.ops.resizing import resize
-from vosfm.types import Features, Objects, Readout
+from vosfm.types import Decoded, Features, Objects, Readout
 
 
 class FPN(Decoder):
@@ -35,6 +35,9 @@ class FPN(Decoder):
         identities: int = 10,
     ) -> None:
         super().__init__()
+        self.embedding = embedding
+        self.readouts = tuple(readouts)
+        self.skips = dict(zip((4, 8, 16), skips, strict=True))
         self.stride = 4
         self.identities = identities
         half = width // 2
@@ -50,9 +53,7 @@ class FPN(Decoder):
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
 
-    def forward(
-        self, features: Features, readout: Readout, objects: Objects
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, features: Features, readout: Readout, objects: Objects) -> Decoded:
         batch, rows = readout.maps[-1].shape[:2]
 
         def per_row(maps: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ class FPN(Decoder):
         background, foreground = channels[:, :, :1], channels[:, :, 1:].flatten(1, 2)
         slot = objects.slot.to(foreground.device)[..., None, None]
         logits = foreground.gather(1, slot.expand(-1, -1, *foreground.shape[2:]))
-        return logits.unsqueeze(2), background
+        return Decoded(logits.unsqueeze(2), background)
 
 
 class ConvNorm(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vosfm.encoders.encoder import Encoder
 from vosfm.errors import InputError
-from vosfm.ops.resizing import fit
+from vosfm.ops.resizing import enclose, fit, pad
 from vosfm.types import Geometry, Size
 
 
@@ -20,12 +20,16 @@ class TimmPyramid(Encoder):
 
     Args:
         name: of the timm model.
-        width: channels of the embedding.
+        width: channels of the embedding; None for those of the deepest map, without projection.
         strides: of the pyramid's levels; of several stages with one stride, the first is taken.
         stride: of the embedding; later stages are dilated instead of strided.
         cut: leave out what lies behind the coarsest level; the embedding is then made of it.
         align_corners: frames are resized to sides of 16k+1 (True) or 16k (False).
         long_edge: larger frames are shrunk to this; None for no limit.
+        padding: pad frames on all sides to multiples of the stride, as XMem does, instead of
+            stretching them; `align_corners` must be False.
+        short_edge: with padding, frames are shrunk until their shorter side is this; None for no
+            limit.
         frozen_stages: how many of the first stages do not train, nor skip any layer. The stem
             counts to the first.
         frozen_norm: keep the statistics and the affine part of batch normalisation fixed, as
@@ -36,18 +40,20 @@ class TimmPyramid(Encoder):
 
     Raises:
         InputError: if timm has no such model, it cannot keep the stride, or lacks a stage; if
-            drop_path is out of range.
+            drop_path is out of range, or padding is to meet aligned corners.
     """
 
     def __init__(
         self,
         name: str,
-        width: int = 256,
+        width: int | None = 256,
         strides: tuple[int, ...] = (4, 8, 16),
         stride: int = 16,
         cut: bool = False,
         align_corners: bool = True,
         long_edge: int | None = 1040,
+        padding: bool = False,
+        short_edge: int | None = None,
         frozen_stages: int = 0,
         frozen_norm: bool = False,
         drop_path: float = 0.0,
@@ -57,6 +63,8 @@ class TimmPyramid(Encoder):
             raise InputError(f"timm has no model {name!r}: see timm.list_models()")
         if not 0 <= drop_path < 1:
             raise InputError(f"drop_path is {drop_path}: give a rate in [0, 1)")
+        if padding and align_corners:
+            raise InputError("padded frames have sides of 16k: give align_corners=False")
         try:
             backbone = self._create(
                 name, stride, drop_path, pretrained=pretrained, num_classes=0, global_pool=""
@@ -73,7 +81,6 @@ class TimmPyramid(Encoder):
         self.backbone: Any = backbone
         self.strides = tuple(strides)
         self.stride = stride
-        self.width = width
         self.channels = {
             s: backbone.feature_info[i]["num_chs"]
             for s, i in zip(strides, self._indices, strict=True)
@@ -82,18 +89,31 @@ class TimmPyramid(Encoder):
         if cut:
             backbone.prune_intermediate_layers(self._indices, prune_norm=True)
             deepest = self.channels[strides[-1]]
-        self.project = nn.Conv2d(deepest, width, 1)
-        nn.init.xavier_uniform_(self.project.weight)
+        self.width = width or deepest
+        self.project: nn.Module = nn.Identity()
+        if width is not None:
+            self.project = nn.Conv2d(deepest, width, 1)
+            nn.init.xavier_uniform_(self.project.weight)
         self.align_corners = align_corners
         self.long_edge = long_edge
+        self.padding = padding
+        self.short_edge = short_edge
         self.frozen_norm = frozen_norm
         self._freeze(frozen_stages)
         self.train()  # Lightning trains in the modes that a model was built with
 
     def geometry(self, source: Size) -> Geometry:
+        if self.padding:
+            return enclose(source, self.stride, self.short_edge)
         return fit(source, self.stride, self.align_corners, self.long_edge)
 
     def prepare(self, images: Tensor, geometry: Geometry) -> Tensor:
+        if self.padding:
+            if geometry.content != images.shape[-2:]:
+                images = F.interpolate(
+                    images, size=geometry.content, mode="bilinear", antialias=True
+                )
+            return pad((images - self.mean) / self.std, geometry)
         if geometry.prepared != geometry.source:
             images = F.interpolate(images, size=geometry.prepared, mode="bicubic")
         return (images - self.mean) / self.std

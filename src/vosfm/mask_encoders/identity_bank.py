@@ -41,6 +41,8 @@ class IdentityBank(MaskEncoder):
         gain: float | None = None,
     ) -> None:
         super().__init__()
+        self.width = width
+        self.align_corners = align_corners
         self.identities = identities
         kernel = stride + int(align_corners)
         self.embed = nn.Conv2d(

@@ -13,10 +13,15 @@ class MaskEncoder(nn.Module, ABC):
     """Turns the masks of a frame into maps, one per row.
 
     Attributes:
+        width: channels of the encoding.
         identities: how many objects share one row; None where every object has a row of its own.
+        soft: whether it encodes probabilities, and lets gradients through to them; otherwise every
+            pixel is somebody's or nobody's.
     """
 
+    width: int
     identities: int | None = None
+    soft: bool = False
 
     @abstractmethod
     def forward(

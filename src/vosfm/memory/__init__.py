@@ -1,7 +1,29 @@
 """What of the past is kept (banks), and how it is looked at (readers)."""
 
-from vosfm.memory.banks import Bank, Local, Reference, Temporal
+from vosfm.memory.banks import (
+    Bank,
+    Local,
+    LongTerm,
+    Reference,
+    Sensory,
+    Sequential,
+    Temporal,
+    Working,
+)
 from vosfm.memory.memory import Memory
-from vosfm.memory.readers import LSTT, Reader
+from vosfm.memory.readers import LSTT, Affinity, Reader
 
-__all__ = ["LSTT", "Bank", "Local", "Memory", "Reader", "Reference", "Temporal"]
+__all__ = [
+    "LSTT",
+    "Affinity",
+    "Bank",
+    "Local",
+    "LongTerm",
+    "Memory",
+    "Reader",
+    "Reference",
+    "Sensory",
+    "Sequential",
+    "Temporal",
+    "Working",
+]

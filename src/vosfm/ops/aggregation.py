@@ -9,7 +9,8 @@ from vosfm.ops.resizing import restore
 from vosfm.types import Geometry, Objects, Size
 
 _NEVER = -1e10  # of identities that nobody has; as the released AOT does
-_EDGE = 1e-5  # probabilities are kept this far from 0 and 1 when groups merge
+_GROUP_EDGE = 1e-5  # probabilities are kept this far from 0 and 1 when groups merge
+_EDGE = 1e-7  # and this far when objects that know nothing of each other do; as XMem does
 
 
 def aggregate(
@@ -23,8 +24,8 @@ def aggregate(
 
     With learned backgrounds, every identity group is a softmax over its background and its
     objects; objects that exclude each other across groups are merged by multiplying the
-    backgrounds. Without, every object is a sigmoid, and exclusive objects share what the product
-    of their complements leaves (soft aggregation).
+    backgrounds. Without, every object was seen by itself: exclusive objects share the pixels by
+    soft aggregation, and one that may overlap others does so with its background alone.
 
     Args:
         logits: (B, O, h, w).
@@ -41,10 +42,11 @@ def aggregate(
     alive = objects.alive.to(logits.device)[..., None, None]
     logits = restore(logits, geometry, size)
     if background is None:
-        foreground = logits.sigmoid() * alive
+        logits = logits.float()
         if not objects.exclusive:
-            return foreground
-        return _share(foreground, (1 - foreground).prod(1, keepdim=True)) * alive
+            # What soft aggregation comes to with one object: odds p / (1 - p) against (1 - p) / p.
+            return (2 * logits).sigmoid() * alive
+        return share(logits.sigmoid() * alive) * alive
     background = restore(background, geometry, size)
     logits = logits.masked_fill(~alive, _NEVER)
     groups = background.shape[1]
@@ -62,11 +64,37 @@ def aggregate(
         behind = behind * shares[:, :1]
     if not objects.exclusive:
         return foreground
-    return _share(foreground, behind) * alive
+    return log_odds(foreground, behind, _GROUP_EDGE).softmax(1)[:, 1:] * alive
 
 
-def _share(foreground: Tensor, background: Tensor) -> Tensor:
-    """Normalise by odds: softmax over the logits of clamped probabilities."""
-    both = torch.cat((background, foreground), 1).clamp(_EDGE, 1 - _EDGE)
-    odds = both / (1 - both)
-    return (odds / odds.sum(1, keepdim=True))[:, 1:]
+def share(foreground: Tensor) -> Tensor:
+    """Let objects that were seen one by one share the pixels (soft aggregation).
+
+    Args:
+        foreground: (B, O, H, W) probabilities, each against everything else.
+
+    Returns:
+        (B, O, H, W) probabilities whose sum is at most 1.
+
+    Source: STM, section 3.3 (soft aggregation).
+    """
+    return log_odds(foreground).softmax(1)[:, 1:]
+
+
+def log_odds(foreground: Tensor, background: Tensor | None = None, edge: float = _EDGE) -> Tensor:
+    """Logits of a classification into background and objects.
+
+    Args:
+        foreground: (B, O, H, W) probabilities of the objects, each against everything else.
+        background: (B, 1, H, W) probability of none of them; None for the product of the objects'
+            complements.
+        edge: how far probabilities are kept from 0 and 1.
+
+    Returns:
+        (B, 1 + O, H, W) float32, the background first.
+    """
+    foreground = foreground.float()  # in half precision, 1 - 1e-7 is 1
+    if background is None:
+        background = (1 - foreground).prod(1, keepdim=True)
+    both = torch.cat((background, foreground), 1).clamp(edge, 1 - edge)
+    return (both / (1 - both)).log()

@@ -35,6 +35,26 @@ def fit(source: Size, multiple: int, align_corners: bool, long_edge: int | None 
     return Geometry(source, prepared, prepared, align_corners)
 
 
+def enclose(source: Size, multiple: int, short_edge: int | None = None) -> Geometry:
+    """Choose the size at which a network sees a frame that is padded on all sides.
+
+    Args:
+        source: (H, W) of the frame.
+        multiple: the coarsest stride of the network; the sides become multiples of it.
+        short_edge: shrink the frame first until its shorter side is at most this.
+
+    Returns:
+        The geometry; the frame lies in the middle.
+
+    Source: the official XMem evaluation (pad_divide_by).
+    """
+    scale = min(1.0, short_edge / min(source)) if short_edge else 1.0
+    height, width = (max(1, round(side * scale)) for side in source)
+    tall, wide = (-(-side // multiple) * multiple for side in (height, width))
+    offset = ((tall - height) // 2, (wide - width) // 2)
+    return Geometry(source, (height, width), (tall, wide), offset=offset)
+
+
 def resize(maps: Tensor, size: Size, align_corners: bool = False) -> Tensor:
     """Resize (B, C, H, W) bilinearly; the tensor itself where it has that size already."""
     if maps.shape[-2:] == size:
@@ -57,9 +77,14 @@ def prepare(masks: Tensor, geometry: Geometry) -> Tensor:
     """
     if masks.shape[-2:] == geometry.prepared:
         return masks
-    content = resize_masks(masks, geometry.content)
-    (height, width), (top, left) = geometry.prepared, geometry.content
-    return F.pad(content, (0, width - left, 0, height - top))
+    return pad(resize_masks(masks, geometry.content), geometry)
+
+
+def pad(maps: Tensor, geometry: Geometry) -> Tensor:
+    """Lay maps (B, C, *content) into the prepared image, 0 around them."""
+    (top, left), (height, width) = geometry.offset, geometry.content
+    below, right = geometry.prepared[0] - top - height, geometry.prepared[1] - left - width
+    return F.pad(maps, (left, right, top, below))
 
 
 def restore(maps: Tensor, geometry: Geometry, size: Size | None = None) -> Tensor:
@@ -78,5 +103,6 @@ def restore(maps: Tensor, geometry: Geometry, size: Size | None = None) -> Tenso
         return resize(maps, size, geometry.align_corners)
     if geometry.content != geometry.prepared:
         maps = resize(maps, geometry.prepared, geometry.align_corners)
-        maps = maps[..., : geometry.content[0], : geometry.content[1]]
+        (top, left), (height, width) = geometry.offset, geometry.content
+        maps = maps[..., top : top + height, left : left + width]
     return resize(maps, size, geometry.align_corners)

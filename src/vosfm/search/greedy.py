@@ -28,7 +28,8 @@ class Greedy(Search):
         probabilities = segmenter.aggregate(proposal)
         masks = harden(probabilities, proposal.objects)
         # A frame with given masks was encoded when it was proposed.
-        remembered = masks if proposal.encoding is None else None
+        known = proposal.encoding is not None or segmenter.mask_encoder.soft
+        remembered = None if known else masks
         state = segmenter.commit(beam.state, features, proposal, remembered)
         area = masks.flatten(2).sum(2)[0]
         scores = (probabilities * masks).flatten(2).sum(2)[0] / area.clamp(min=1)

@@ -1,6 +1,7 @@
 """How the past is looked at."""
 
+from vosfm.memory.readers.affinity import Affinity
 from vosfm.memory.readers.lstt import LSTT
 from vosfm.memory.readers.reader import Reader
 
-__all__ = ["LSTT", "Reader"]
+__all__ = ["LSTT", "Affinity", "Reader"]

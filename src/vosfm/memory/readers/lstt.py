@@ -45,6 +45,8 @@ class LSTT(Reader):
     ) -> None:
         super().__init__()
         self.width = width
+        self.embedding = width
+        self.encoding = width
         self.long = tuple(long)
         self.short = short
         self.reads = (*self.long, short)
@@ -58,6 +60,7 @@ class LSTT(Reader):
         self,
         features: Features,
         views: Mapping[str, Contents],
+        rows: int,
         encoding: Encoding | None = None,
     ) -> Readout:
         embedding = features.embedding
@@ -75,7 +78,16 @@ class LSTT(Reader):
             maps.append(norm(tokens).transpose(2, 3).unflatten(3, size))
         return Readout(tuple(maps), carry)
 
-    def entry(self, features: Features, readout: Readout, encoding: Encoding) -> Entry:
+    def entry(
+        self,
+        features: Features,
+        readout: Readout | None,
+        encoding: Encoding | None,
+        carry: Mapping[str, Tensor],
+    ) -> Entry:
+        if encoding is None:
+            return Entry()
+        assert readout is not None, "every frame is read"
         identity = _tokens(encoding.maps)
         rows: dict[str, Tensor] = {}
         for index, block in enumerate(self.blocks):
@@ -84,7 +96,7 @@ class LSTT(Reader):
             value = block.to_value(matched + identity)
             rows[f"key{index}"] = key.expand_as(value)
             rows[f"value{index}"] = value
-        return Entry(rows)
+        return Entry(rows, state={"value": encoding.maps, **carry})
 
     def _long(
         self, views: Mapping[str, Contents], layer: int

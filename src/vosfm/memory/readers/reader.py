@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 from vosfm.types import Contents, Encoding, Entry, Features, Readout
 
@@ -16,16 +16,24 @@ class Reader(nn.Module, ABC):
     Attributes:
         reads: names of the banks it looks at.
         widths: channels of each map of its readout.
+        embedding: channels of the encoder's embedding that it takes.
+        encoding: channels of the encoded masks that it takes.
+        rereads: whether a frame whose masks are given is read as its own memory (True), or not at
+            all (False).
     """
 
     reads: tuple[str, ...]
     widths: tuple[int, ...]
+    embedding: int
+    encoding: int
+    rereads: bool = True
 
     @abstractmethod
     def read(
         self,
         features: Features,
         views: Mapping[str, Contents],
+        rows: int,
         encoding: Encoding | None = None,
     ) -> Readout:
         """Look at a frame.
@@ -33,6 +41,7 @@ class Reader(nn.Module, ABC):
         Args:
             features: of the frame.
             views: bank name -> contents, all of R rows.
+            rows: R.
             encoding: of masks that were given with this frame; it is then its own memory.
 
         Returns:
@@ -40,14 +49,21 @@ class Reader(nn.Module, ABC):
         """
 
     @abstractmethod
-    def entry(self, features: Features, readout: Readout, encoding: Encoding) -> Entry:
+    def entry(
+        self,
+        features: Features,
+        readout: Readout | None,
+        encoding: Encoding | None,
+        carry: Mapping[str, Tensor],
+    ) -> Entry:
         """What is worth keeping of a frame, now that its masks are settled.
 
         Args:
             features: of the frame.
-            readout: of the same frame.
-            encoding: of its settled masks.
+            readout: of the same frame; None if it was not read.
+            encoding: of its settled masks; None if no bank asked for it.
+            carry: what the decoder says of it.
 
         Returns:
-            Tensors of (B, R, ...).
+            The entry, without rows if there is no encoding.
         """

@@ -1,0 +1,15 @@
+"""Blocks that several parts are made of."""
+
+from vosfm.layers.feature_fusion import CBAM, FeatureFusion, ResidualBlock
+from vosfm.layers.gated_update import GatedUpdate, HiddenUpdate
+from vosfm.layers.shared_convolution import convolve_image, convolve_rows
+
+__all__ = [
+    "CBAM",
+    "FeatureFusion",
+    "GatedUpdate",
+    "HiddenUpdate",
+    "ResidualBlock",
+    "convolve_image",
+    "convolve_rows",
+]
