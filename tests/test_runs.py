@@ -47,9 +47,22 @@ def layers(*names: str) -> list[str]:
     return [word for name in names for word in ("--config", name)]
 
 
+_VIT = {"image_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1]}
+_SMALLER = {
+    name: [
+        f"--model.segmenter.init_args.{part}.init_args.{key}={value}"
+        for part in ("encoder", "mask_encoder")
+        for key, value in _VIT.items()
+    ]
+    for name in ("mmpm", "mmpm_official")
+}
+"""Models that a CPU takes minutes for, smaller."""
+
+
 @pytest.mark.parametrize("name", zoo.names())
 def test_a_model_runs(name: str) -> None:
-    assert main(["fit", *layers(f"model/{name}", "data/procedural"), *FAST]) == 0
+    smaller = _SMALLER.get(name, [])
+    assert main(["fit", *layers(f"model/{name}", "data/procedural"), *FAST, *smaller]) == 0
 
 
 @pytest.mark.parametrize("path", sorted(zoo.CONFIGS.glob("trainer/*.yaml")), ids=lambda p: p.stem)

@@ -9,8 +9,10 @@ from goldens import Golden
 from torch import Tensor
 
 import vosfm
-from vosfm.checkpoints import load_official
-from vosfm.types import Contents
+from vosfm.checkpoints import load_official, xmem
+from vosfm.memory import Affinity, LongTerm, Memory, Sensory, Temporal, Working
+from vosfm.memory.banks import Bank
+from vosfm.types import Contents, Encoding, Features, Geometry
 
 
 def model(golden: Golden) -> vosfm.Segmenter:
@@ -23,25 +25,26 @@ def model(golden: Golden) -> vosfm.Segmenter:
     segmenter = vosfm.build("xmem")
     memory = segmenter.memory
     reader = memory.reader
-    banks: dict[str, vosfm.memory.Bank] = {
-        "sensory": vosfm.memory.Sensory(512, 64, **sensory),
+    assert isinstance(reader, Affinity)
+    banks: dict[str, Bank] = {
+        "sensory": Sensory(512, 64, **sensory),
     }
     if settings["enable_long_term"]:
-        banks["working"] = vosfm.memory.Working(
+        banks["working"] = Working(
             interval,
             capacity=settings["max_mid_term_frames"],
             keep=settings["min_mid_term_frames"],
             official=True,
         )
-        banks["long_term"] = vosfm.memory.LongTerm(
+        banks["long_term"] = LongTerm(
             settings["num_prototypes"], settings["max_long_term_elements"]
         )
         spill = {"working": "long_term"}
     else:
-        banks["working"] = vosfm.memory.Temporal(interval)
+        banks["working"] = Temporal(interval)
         reader.matched, reader.counted, spill = ("working",), (), {}
         reader.reads = ("working", "sensory")
-    segmenter.memory = vosfm.memory.Memory(banks, reader, spill)
+    segmenter.memory = Memory(banks, reader, spill)
     load_official(segmenter, golden.weights())
     return segmenter.eval()
 
@@ -49,6 +52,36 @@ def model(golden: Golden) -> vosfm.Segmenter:
 def tokens(contents: Contents) -> int:
     """How many tokens a bank holds."""
     return contents.shared["key"].flatten(0, -2).shape[0] if contents.count else 0
+
+
+@pytest.mark.parametrize(("case", "channels"), [("xmem", 1024), ("mmpm", 256)])
+@torch.inference_mode()
+def test_key_projection(case: str, channels: int) -> None:
+    golden = goldens.load(f"{case}_key_projection", system="mmpm")
+    reader = Affinity(channels, counted=("temporal",))
+    ours = {"key_proj": "to_key", "d_proj": "to_shrinkage", "e_proj": "to_selection"}
+    reader.load_state_dict(
+        {f"{ours[key.split('.')[1]]}.{key.split('.')[2]}": v for key, v in golden.weights().items()}
+    )
+    maps = golden.inputs["f16"]
+    size = (maps.shape[-2], maps.shape[-1])
+    features = Features(torch.empty(0), {}, maps, Geometry(size, size, size))
+    entry = reader.entry(features, None, Encoding(torch.zeros(1, 1, 512, *size)), {})
+    golden.check("key", entry.shared["key"].mT.unflatten(2, size))
+    golden.check("selection", entry.shared["selection"].mT.unflatten(2, size))
+    golden.check("shrinkage", entry.shared["shrinkage"].unflatten(1, size)[:, None])
+
+
+@torch.inference_mode()
+def test_key_encoder() -> None:
+    golden = goldens.load("xmem_key_encoder", system="mmpm")
+    encoder = vosfm.build("xmem").encoder.eval()
+    weights = xmem.translate(golden.weights(), None)
+    encoder.load_state_dict({key.removeprefix("encoder."): v for key, v in weights.items()})
+    pyramid, embedding = encoder.extract(golden.inputs["image"])
+    golden.check("f4", pyramid[4])
+    golden.check("f8", pyramid[8])
+    golden.check("f16", embedding)
 
 
 @pytest.mark.parametrize("case", ["xmem_e2e_nolt", "xmem_e2e_lt", "xmem_e2e_late"])

@@ -141,7 +141,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PNG",
         help="index mask of the first frame, or a folder of masks named like their frames: "
-        "objects of a later mask join there",
+        "objects of a later mask join there; with --overlap also a folder ID/NAME.png per object",
     )
     _add_drawn(parser)
     parser.add_argument(

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from vosfm import Result
 from vosfm.data import FrameFolder, open_video, write_labels
+from vosfm.data.results import ResultFolder
 from vosfm.errors import InputError
 
 SIZE = (24, 32)
@@ -159,3 +161,30 @@ def test_a_mask_in_colors(frames: Path, tmp_path: Path) -> None:
     Picture.new("RGB", SIZE[::-1], (200, 0, 0)).save(path)
     with pytest.raises(InputError, match=r"first\.png"):
         open_video(frames, path).prompts()
+
+
+def test_objects_that_overlap_lie_in_folders_of_their_own(tmp_path: Path) -> None:
+    """What `--overlap` writes can be given again."""
+    frames, masks = tmp_path / "frames", tmp_path / "masks"
+    frames.mkdir()
+    for name in ("00000", "00001", "00002"):
+        Picture.fromarray(np.zeros((8, 10, 3), np.uint8)).save(frames / f"{name}.png")
+    whole, part, late = np.zeros((3, 8, 10), bool)
+    whole[1:7, 1:9], part[2:4, 2:4], late[5:, 5:] = True, True, True
+    results = ResultFolder(masks, ("00000", "00001", "00002"), overlap=True)
+    results.write(Result(0, (3, 12), np.stack((whole, part)), np.ones(2, np.float32)))
+    results.write(Result(1, (3, 7), np.stack((part, late)), np.ones(2, np.float32)))
+    video = open_video(frames, masks)
+    prompts = video.prompts()
+    assert {t: sorted(given) for t, given in prompts.items()} == {0: [3, 12], 1: [7]}
+    assert (prompts[0][3] == whole).all()
+    assert (prompts[0][12] == part).all()
+    assert (prompts[1][7] == late).all()
+    assert video.annotation(2) is None
+    seen = video.annotation(1)
+    assert seen is not None
+    assert seen.object_ids == (3, 7)
+    (masks / "9").mkdir()
+    write_labels(masks / "9" / "00000.png", np.ones((4, 4), np.uint8))
+    with pytest.raises(InputError, match=r"9/00000\.png: the mask measures 4 x 4"):
+        open_video(frames, masks).prompts()

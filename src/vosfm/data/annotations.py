@@ -1,4 +1,4 @@
-"""Index PNGs that belong to a video: one for its first frame, or one for each annotated frame."""
+"""PNGs that belong to a video: index masks, or a folder for each object where objects overlap."""
 
 from __future__ import annotations
 
@@ -112,8 +112,67 @@ class IndexMasks:
         return np.where(void, VOID, labels > 0).astype(np.uint8)
 
 
+class ObjectMasks(IndexMasks):
+    """The masks of a video, kept as ID/NAME.png: a folder for each object, so that they may overlap.
+
+    Whatever is not 0 in a PNG is the object. This is how `vosfm track --overlap` writes.
+
+    Args:
+        path: the folder of the folders.
+        video: the video that they belong to, for messages.
+        frame_names: stems of its frames.
+        size: (H, W) of its frames.
+        joining: whether an object whose first mask is of a later frame is prompted there. If not,
+            only the masks of the first frame count as given.
+
+    Raises:
+        InputError: if there is no such folder.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        video: str | os.PathLike[str],
+        frame_names: Sequence[str],
+        size: tuple[int, int],
+        joining: bool = True,
+    ) -> None:
+        super().__init__(path, video, frame_names, size, joining)
+        folders = {int(f.name): f for f in self._path.iterdir() if f.name.isdecimal()}
+        self._objects: dict[int, dict[int, Path]] = {}
+        for index, name in enumerate(frame_names):
+            files = {i: folders[i] / f"{name}.png" for i in sorted(folders)}
+            if present := {i: file for i, file in files.items() if file.is_file()}:
+                self._objects[index] = present
+                self._files[index] = self._path
+
+    def annotation(self, index: int) -> Annotation | None:
+        if index not in self._objects:
+            return None
+        files = self._objects[index]
+        masks = np.stack([self._labels(file) > 0 for file in files.values()])
+        seen = masks.any((1, 2))
+        ids = tuple(i for i, present in zip(files, seen, strict=True) if present)
+        return Annotation(ids, masks[seen])
+
+
+def keep_masks(
+    path: str | os.PathLike[str],
+    video: str | os.PathLike[str],
+    frame_names: Sequence[str],
+    size: tuple[int, int],
+    joining: bool = True,
+    single_object: bool = False,
+) -> IndexMasks:
+    """The masks of a video, in whichever of the two layouts they lie; arguments as `IndexMasks`."""
+    folder = Path(path)
+    if folder.is_dir() and any(f.name.isdecimal() and f.is_dir() for f in folder.iterdir()):
+        return ObjectMasks(path, video, frame_names, size, joining)
+    return IndexMasks(path, video, frame_names, size, joining, single_object)
+
+
 class MaskedVideo(Video):
-    """A video on disk whose masks, if it has any, are index PNGs."""
+    """A video on disk with its masks, if it has any."""
 
     _path: Path
     _masks: IndexMasks | None

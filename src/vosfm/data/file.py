@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vosfm.data.annotations import IndexMasks, MaskedVideo
+from vosfm.data.annotations import MaskedVideo, keep_masks
 from vosfm.data.video import Image
 from vosfm.errors import InputError
 
@@ -56,7 +56,7 @@ class VideoFile(MaskedVideo):
         self.size = (height, width)
         self._masks = None
         if masks is not None:
-            self._masks = IndexMasks(masks, path, self.frame_names, self.size, joining)
+            self._masks = keep_masks(masks, path, self.frame_names, self.size, joining)
 
     def _open(self) -> InputContainer:
         if not self._path.is_file():

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vosfm.data.annotations import IndexMasks, MaskedVideo
+from vosfm.data.annotations import MaskedVideo, keep_masks
 from vosfm.data.images import SUFFIXES, read_image
 from vosfm.data.video import Image
 from vosfm.errors import InputError
@@ -18,7 +18,8 @@ class FrameFolder(MaskedVideo):
 
     Args:
         path: the folder.
-        masks: the index PNG of the first frame, or a folder of PNGs named like their frames.
+        masks: the index PNG of the first frame, or a folder of PNGs named like their frames; or a
+            folder ID/NAME.png for objects that overlap.
         name: what results are filed under; the folder's name if None.
         joining: whether an object that first appears in a later mask is prompted there.
         single_object: whether all labels are one object.
@@ -44,7 +45,7 @@ class FrameFolder(MaskedVideo):
         self.size = (height, width)
         self._masks = None
         if masks is not None:
-            self._masks = IndexMasks(
+            self._masks = keep_masks(
                 masks, path, self.frame_names, self.size, joining, single_object
             )
 

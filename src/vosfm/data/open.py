@@ -22,7 +22,8 @@ def open_video(path: StrPath, masks: StrPath | None = None, name: str | None = N
     Args:
         path: the folder or the file.
         masks: the index PNG of the first frame; or a folder of PNGs named like their frames, where
-            objects that first appear in a later mask join there.
+            objects that first appear in a later mask join there; or a folder with a folder of
+            PNGs for each object, named by its id, where objects overlap.
         name: what results are filed under; that of the folder or file if None.
 
     Raises:
