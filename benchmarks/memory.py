@@ -1,12 +1,15 @@
-"""How much memory a stream takes as it goes on: `python benchmarks/memory.py`.
+"""How much memory and time a stream takes as it goes on: `python benchmarks/memory.py`.
 
 Every model tracks one moving object through rendered noise, in a process of its own, with fresh
-weights. Frames come from a generator, one at a time. Told is the resident memory of the process
-around some frames (the median of 21 frames, since the allocator breathes), and its growth from the
-first of them to the last.
+weights, fused. Frames come from a generator, one at a time. Told is the resident memory of the
+process around some frames (the median of 21 frames, since the allocator breathes), its growth from
+the first of them to the last, and how much longer a frame takes around frame 600 than around frame
+100 (the median processor time of 51 frames each).
 
 AOT-L remembers every fifth frame without end, as published; here its memory holds CAPACITY frames.
-`--unbounded` adds it as published, to see the difference.
+`--unbounded` adds it as published, to see the difference. Beside the published models there are
+small ones, one for every bank with a capacity, on frames of SMALL pixels; their banks are full
+before frame 100.
 """
 
 from __future__ import annotations
@@ -17,32 +20,112 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-SIZE = (160, 288)
+if TYPE_CHECKING:
+    from vosfm import Segmenter
+    from vosfm.memory import Memory
+
+SIZE, SMALL = (160, 288), (64, 96)
+VALUE = 256  # channels of the small models' values: enough to be seen if entries piled up
 MARKS = (200, 1000, 2000)
 NEAR = 10  # frames before and after a mark that are measured with it
+EARLY, LATE, AROUND = 100, 600, 25  # frames whose time is compared, with so many around each
 CAPACITY = 10
-BOUNDED: dict[str, Any] = {"memory": {"banks": {"temporal": {"capacity": CAPACITY}}}}
-MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    "aot_t": ("aot_t", {}),
-    "aot_s": ("aot_s", {}),
-    "aot_b": ("aot_b", {}),
-    "aot_l, bounded": ("aot_l", BOUNDED),
-    "aot_l, unbounded": ("aot_l", {}),
+
+
+def published(name: str, **overrides: Any) -> Callable[[], Segmenter]:
+    def make() -> Segmenter:
+        import vosfm
+
+        return vosfm.build(name, **overrides)
+
+    return make
+
+
+def small(remember: Callable[[], Memory]) -> Callable[[], Segmenter]:
+    def make() -> Segmenter:
+        from vosfm import Segmenter
+        from vosfm.decoders import Upsampling
+        from vosfm.encoders import TimmPyramid
+        from vosfm.mask_encoders import ResNetValues
+
+        memory = remember()
+        readouts = memory.reader.widths
+        return Segmenter(
+            TimmPyramid("test_resnet", 32, align_corners=False),
+            ResNetValues(32, VALUE, "test_resnet"),
+            memory,
+            Upsampling(32, readouts, (32, 48), 16, readouts[1] if readouts[1:] else None),
+        )
+
+    return make
+
+
+def temporal(policy: Any) -> Memory:
+    from vosfm.memory import Affinity, Memory, Temporal
+
+    return Memory({"temporal": Temporal(2, capacity=5, policy=policy)}, Affinity(32, 8, VALUE))
+
+
+def reference() -> Memory:
+    from vosfm.memory import Affinity, Memory, Reference
+
+    return Memory({"reference": Reference(5)}, Affinity(32, 8, VALUE, matched=("reference",)))
+
+
+def sequential() -> Memory:
+    from vosfm.memory import Affinity, Memory, Sequential
+
+    reader = Affinity(32, 8, VALUE, matched=(), state="sequential", hidden=8)
+    return Memory({"sequential": Sequential(VALUE, 8, 2)}, reader)
+
+
+def xmem() -> Memory:
+    from vosfm.memory import Affinity, LongTerm, Memory, Sensory, Working
+
+    matched = ("long_term", "working")
+    return Memory(
+        {
+            "working": Working(2, capacity=4, keep=2),
+            "long_term": LongTerm(8, 64),
+            "sensory": Sensory(VALUE, 8, 2),
+        },
+        Affinity(
+            32, 8, VALUE, top_k=20, matched=matched, state="sensory", hidden=8, counted=matched
+        ),
+        spill={"working": "long_term"},
+    )
+
+
+POLICIES = ("keep_first", "keep_first_last", "fifo", "random", "none")
+SMALL_MODELS: dict[str, Callable[[], Segmenter]] = {
+    "reference": small(reference),
+    **{f"temporal, {policy}": small(partial(temporal, policy)) for policy in POLICIES},
+    "sequential": small(sequential),
+    "working, long-term and sensory": small(xmem),
+}
+BOUNDED: dict[str, Any] = {"banks": {"temporal": {"capacity": CAPACITY}}}
+MODELS: dict[str, Callable[[], Segmenter]] = {
+    "aot_t": published("aot_t"),
+    "aot_s": published("aot_s"),
+    "aot_b": published("aot_b"),
+    "aot_l, bounded": published("aot_l", memory=BOUNDED),
+    "aot_l, unbounded": published("aot_l"),
+    **SMALL_MODELS,
 }
 
 
 def main() -> None:
     """Print a line for every model."""
-    parser = argparse.ArgumentParser(description="Tell how memory grows with a video.")
-    parser.add_argument("--size", type=int, nargs=2, default=SIZE, metavar=("HEIGHT", "WIDTH"))
+    parser = argparse.ArgumentParser(description="Tell how memory and time grow with a video.")
     parser.add_argument("--marks", type=int, nargs="+", default=MARKS, help="frames to measure at")
     parser.add_argument("--models", nargs="+", choices=MODELS, metavar="MODEL", default=None)
     parser.add_argument("--unbounded", action="store_true", help="AOT-L as published, too")
@@ -50,53 +133,66 @@ def main() -> None:
     args = parser.parse_args()
     names = args.models or [n for n in MODELS if args.unbounded or not n.endswith("unbounded")]
     if args.here:
-        print(json.dumps(measure(names[0], tuple(args.size), args.marks)))
+        print(json.dumps(measure(names[0], args.marks)))
         return
-    print(f"frames of {args.size[0]}x{args.size[1]}; resident memory in MiB")
+    print("resident memory in MiB")
     for name in names:
-        told = in_fresh_process(name, tuple(args.size), args.marks)
+        told = in_fresh_process(name, args.marks)
         levels = ", ".join(f"{told['resident'][str(m)]:.1f} at frame {m}" for m in args.marks)
-        print(f"{name}: {levels}; {told['growth']:+.2%} ({told['per_frame']:.0f} ms a frame)")
+        print(
+            f"{name}: {levels}; {told['growth']:+.2%}; {told['per_frame']:.1f} ms a frame, "
+            f"{told['slowdown']:.2f} times the early ones"
+        )
 
 
-def in_fresh_process(name: str, size: tuple[int, int], marks: list[int]) -> dict[str, Any]:
-    """`measure`, in a process that has done nothing else."""
-    command = [sys.executable, __file__, "--here", "--models", name]
-    command += ["--size", *map(str, size), "--marks", *map(str, marks)]
-    run = subprocess.run(command, capture_output=True, text=True)
+def in_fresh_process(name: str, marks: Sequence[int] = MARKS) -> dict[str, Any]:
+    """`measure`, in a process that has done nothing else, on one core."""
+    command = [sys.executable, __file__, "--here", "--models", name, "--marks", *map(str, marks)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
     if run.returncode:
-        raise SystemExit(f"{name}: {run.stderr}")
+        raise RuntimeError(f"{name}: {run.stderr[-2000:]}")
     told: dict[str, Any] = json.loads(run.stdout)
     return told
 
 
-def measure(name: str, size: tuple[int, int], marks: list[int]) -> dict[str, Any]:
-    """Track as many frames as the last mark needs.
+def measure(name: str, marks: Sequence[int]) -> dict[str, Any]:
+    """Track as many frames as the last mark and the comparison of times need.
 
     Returns:
-        resident: mark -> MiB; growth: from the first mark to the last, relative; per_frame: ms.
+        resident: mark -> MiB; growth: from the first mark to the last, relative; per_frame: ms of
+        processor time, in the median of the later frames; slowdown: of these over the earlier.
     """
     import torch
 
     import vosfm
 
     torch.manual_seed(0)
-    model, overrides = MODELS[name]
-    tracker = vosfm.Tracker(vosfm.build(model, **overrides))
+    size = SMALL if name in SMALL_MODELS else SIZE
+    tracker = vosfm.Tracker(vosfm.fuse(MODELS[name]()))
     levels: dict[int, list[float]] = {mark: [] for mark in marks}
-    begin = time.perf_counter()
-    count = max(marks) + NEAR
-    for result in tracker.track(frames(size, count), {0: {1: where(size, 0)}}):
+    spent: dict[int, list[float]] = {EARLY: [], LATE: []}
+    count = max(*marks, LATE + AROUND) + NEAR
+    given = range(0, count, 10) if name == "reference" else (0,)
+    prompts = {index: {1: where(size, index)} for index in given}
+    before = time.process_time()
+    for result in tracker.track(frames(size, count), prompts):
+        now = time.process_time()
+        for index, times in spent.items():
+            if abs(result.frame - index) <= AROUND:
+                times.append(now - before)
         for mark, seen in levels.items():
             if abs(result.frame - mark) <= NEAR:
                 seen.append(resident())
-    seconds = time.perf_counter() - begin
+        before = time.process_time()
     resident_at = {mark: median(seen) for mark, seen in levels.items()}
     first, last = resident_at[min(marks)], resident_at[max(marks)]
+    early, late = (median(times) for times in spent.values())
     return {
         "resident": resident_at,
         "growth": last / first - 1,
-        "per_frame": 1000 * seconds / count,
+        "per_frame": 1000 * late,
+        "slowdown": late / early,
     }
 
 

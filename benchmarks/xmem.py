@@ -1,4 +1,4 @@
-"""What many objects cost: `python benchmarks/xmem.py --official PATH`, of models that see each alone.
+"""What many objects cost models that see each alone: `python benchmarks/xmem.py --official PATH`.
 
 The whole stream is timed, from a frame in memory to masks of its size, with a model that
 `vosfm.fuse` made for it and random weights. Told are seconds of the processor of every frame, which

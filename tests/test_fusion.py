@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from models import square, tiny, video
@@ -9,8 +11,11 @@ from torch import Tensor, nn
 
 import vosfm
 from vosfm import InputError, Segmenter, Tracker
+from vosfm.decoders import SingleScale
 from vosfm.encoders import Encoder, TimmPyramid
 from vosfm.fusion import fuse
+from vosfm.mask_encoders import ResNetValues
+from vosfm.memory import Affinity, Memory, Temporal
 from vosfm.types import Geometry, Size
 
 
@@ -30,8 +35,14 @@ def norms(module: nn.Module) -> int:
 
 
 def with_encoder(encoder: Encoder) -> Segmenter:
-    rest = tiny()
-    return Segmenter(encoder, rest.mask_encoder, rest.memory, rest.decoder).eval()
+    """Parts of any sort that fit the encoder; none of them is folded."""
+    width = encoder.width
+    return Segmenter(
+        encoder,
+        ResNetValues(width, 8, "test_resnet"),
+        Memory({"temporal": Temporal(1)}, Affinity(width, 4, 8)),
+        SingleScale(width, (8,), 8, None),
+    ).eval()
 
 
 @torch.inference_mode()
@@ -141,3 +152,31 @@ def test_nothing_is_folded_that_something_else_reads() -> None:
 def test_an_augmented_model_is_refused() -> None:
     with pytest.raises(InputError, match="cannot fuse Augmented"):
         fuse(vosfm.augment(tiny(), flip=True))
+
+
+def test_objects_seen_alone_are_what_the_original_sees() -> None:
+    torch.manual_seed(0)
+    segmenter = vosfm.build("xmem").eval()
+    unsettle(segmenter)
+    before = deepcopy(segmenter.state_dict())
+    fused = fuse(segmenter)
+    assert segmenter.decoder.chunk is None
+    assert segmenter.mask_encoder.chunk is None
+    assert fused.decoder.chunk == fused.mask_encoder.chunk == 1
+    assert all(torch.equal(value, before[key]) for key, value in segmenter.state_dict().items())
+    for weight in segmenter.parameters():
+        assert weight.is_contiguous()
+    size = (96, 128)
+    places = {1: (0, 0), 2: (30, 50), 3: (60, 0)}
+    given = {0: {i: square(*place, size=size) for i, place in places.items()}}
+    streams = [list(Tracker(model).track(video(3, size), given)) for model in (segmenter, fused)]
+    for one, other in zip(*streams, strict=True):
+        assert (one.masks == other.masks).mean() > 0.99
+        assert one.scores == pytest.approx(other.scores, abs=1e-3)
+
+
+def test_a_chunk_that_is_given_stays() -> None:
+    segmenter = with_encoder(TimmPyramid("test_resnet", width=16))
+    segmenter.decoder.chunk, segmenter.mask_encoder.chunk = 3, 2
+    fused = fuse(segmenter)
+    assert (fused.decoder.chunk, fused.mask_encoder.chunk) == (3, 2)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gc
-import json
-import os
-import subprocess
-import sys
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -23,7 +20,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from vosfm import Segmenter, State, Tracker, augment
 
-BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "memory.py"
+BENCHMARK = run_path(str(Path(__file__).parents[1] / "benchmarks" / "memory.py"))
+in_fresh_process = BENCHMARK["in_fresh_process"]
 
 PROMPTS = {
     0: {1: square(0, 0), 2: square(30, 40)},
@@ -134,20 +132,38 @@ def promised(state: State | None) -> int:
     return sum(leaf.numel() * leaf.element_size() for leaf in rows)
 
 
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_video() -> None:
-    """Resident memory between frames 200 and 2,000, each model in a process of its own."""
-    names = ("aot_t", "aot_s", "aot_b", "aot_l, bounded")
+NAMES = ["aot_l, bounded", "aot_b", "aot_s", "aot_t", *BENCHMARK["SMALL_MODELS"]]
+"""The longest first, so that two processes end at about the same time."""
 
-    def grown(name: str) -> float:
-        command = [sys.executable, str(BENCHMARK), "--here", "--models", name]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        run = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert run.returncode == 0, f"{name}: {run.stderr[-2000:]}"
-        print(f"{name}: {run.stdout.strip()}")
-        growth: float = json.loads(run.stdout)["growth"]
-        return growth
 
+@pytest.fixture(scope="module")
+def measured() -> dict[str, dict[str, Any]]:
+    """2,000 frames with each model, in a process of its own."""
     with ThreadPoolExecutor(max_workers=2) as pool:
-        growth = dict(zip(names, pool.map(grown, names), strict=True))
-    assert all(value <= 0.01 for value in growth.values()), growth
+        told = dict(zip(NAMES, pool.map(in_fresh_process, NAMES), strict=True))
+    for name, numbers in told.items():
+        print(f"{name}: {numbers}")
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_memory_does_not_grow_with_the_video(
+    measured: dict[str, dict[str, Any]], name: str
+) -> None:
+    """Resident memory between frames 200 and 2,000."""
+    assert list(measured[name]["resident"]) == ["200", "1000", "2000"]
+    assert measured[name]["growth"] <= 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_frames_do_not_take_longer_as_the_video_goes_on(
+    measured: dict[str, dict[str, Any]], name: str
+) -> None:
+    """Around frame 600 against around frame 100; once more where the machine was disturbed."""
+    slowdown = measured[name]["slowdown"]
+    for _ in range(2):
+        if slowdown > 1.2:
+            slowdown = in_fresh_process(name, marks=[600])["slowdown"]
+    assert slowdown <= 1.2

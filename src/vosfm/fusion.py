@@ -9,8 +9,11 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from vosfm.decoders.per_object import PerObject
+from vosfm.decoders.sam import SamDecoder
 from vosfm.encoders import Encoder
 from vosfm.errors import InputError
+from vosfm.mask_encoders.value_encoder import ValueEncoder
 from vosfm.segmenter import Segmenter
 from vosfm.types import Features
 
@@ -18,10 +21,12 @@ from vosfm.types import Features
 def fuse(segmenter: Segmenter) -> Segmenter:
     """Make a model faster at inference; results differ by rounding.
 
-    Batch normalisations of the encoder become part of the convolutions before them; on a CPU, the
-    convolutions of encoder and decoder are laid out pixel by pixel. Encoder and decoder are copied
-    for that, the other parts are shared. Weights loaded into the original later do not reach the
-    copies, and training makes no sense.
+    Batch normalisations of the encoder become part of the convolutions before them. On a CPU, the
+    convolutions of encoder, decoder and value encoder are laid out pixel by pixel, and objects that
+    are decoded or encoded alone have their turns one by one, unless a `chunk` is given: large maps
+    cost more to allocate than to compute with. These parts are copied for that, the others are
+    shared. Weights loaded into the original later do not reach the copies, and training makes no
+    sense.
 
     Args:
         segmenter: the model, on the device it shall run on; it is put into evaluation mode.
@@ -40,12 +45,24 @@ def fuse(segmenter: Segmenter) -> Segmenter:
         raise InputError(f"cannot fuse {type(segmenter).__name__}: fuse the model it was made of")
     segmenter.eval()
     encoder, decoder = _folded(segmenter.encoder), deepcopy(segmenter.decoder)
+    mask_encoder = segmenter.mask_encoder
     if segmenter.device.type == "cpu":
-        for part in (encoder, decoder):
-            part.to(memory_format=torch.channels_last)
-    return Segmenter(
-        encoder, segmenter.mask_encoder, segmenter.memory, decoder, segmenter.prompter
-    ).eval()
+        if isinstance(mask_encoder, ValueEncoder):
+            mask_encoder = deepcopy(mask_encoder)
+            _lay_out(mask_encoder)
+        _lay_out(encoder)
+        _lay_out(decoder)
+        for part in (mask_encoder, decoder):
+            if isinstance(part, ValueEncoder | PerObject | SamDecoder):
+                part.chunk = part.chunk or 1
+    return Segmenter(encoder, mask_encoder, segmenter.memory, decoder, segmenter.prompter).eval()
+
+
+def _lay_out(part: nn.Module) -> None:
+    """Lay convolutions out pixel by pixel; embeddings of positions, of four axes too, stay."""
+    for module in part.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

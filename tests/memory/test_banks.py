@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vosfm.memory import Bank, Local, Memory, Reference, Temporal
+from vosfm.memory import Bank, Local, Memory, Reference, Sensory, Sequential, Temporal, Working
 from vosfm.memory.banks.contents import select_rows, widen
 from vosfm.types import Contents, Entry, When
 
@@ -88,11 +88,24 @@ def test_what_each_keeps() -> None:
         (lambda: Temporal(interval=0), "interval"),
         (lambda: Temporal(interval=5, training_interval=0), "training_interval"),
         (lambda: Temporal(interval=5, capacity=0), "capacity"),
+        (lambda: Working(interval=0), "interval"),
+        (lambda: Working(interval=5, training_interval=0), "training_interval"),
+        (lambda: Sequential(interval=0), "interval"),
+        (lambda: Sequential(interval=5, training_interval=0), "training_interval"),
+        (lambda: Sensory(interval=0), "interval"),
+        (lambda: Sensory(deep_interval=0), "deep_interval"),
     ],
 )
 def test_arguments_out_of_range(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=f"{message} must be at least 1"):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["probability", "training_probability"])
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_probability_out_of_range(name: str, share: float) -> None:
+    with pytest.raises(ValueError, match=f"a probability is {share}: give one in"):
+        Sensory(**{name: share})  # type: ignore[arg-type]
 
 
 def test_rows_that_join_have_no_past() -> None:
@@ -105,6 +118,16 @@ def test_rows_that_join_have_no_past() -> None:
     assert alone.valid is not None
     assert alone.valid.tolist() == [[[False, True]]]
     assert widen(alone, 1) is alone
+
+
+def test_rows_that_joined_since_the_last_entry_can_stay_alone() -> None:
+    """Where an object joins and another leaves before the bank takes anything of the new one."""
+    contents, _ = Reference().write(Contents(), entry(0, rows=1), When(0, True))
+    alone = select_rows(contents, [1])
+    assert alone.valid is not None
+    assert alone.valid.tolist() == [[[False]]]
+    assert alone.time.shape == (1, 1, 1)
+    assert select_rows(contents, [0]) is contents
 
 
 def test_a_reader_must_find_its_banks() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vosfm.ops.resizing import fit, prepare, resize, resize_masks, restore
+from vosfm.ops.resizing import fit, prepare, resize, resize_masks, restore, show_layout, shrink
 from vosfm.types import Geometry
 
 
@@ -51,3 +51,19 @@ def test_padding_goes_and_comes() -> None:
 def test_nothing_is_done_where_nothing_is_to_do() -> None:
     maps = torch.rand(1, 1, 4, 4)
     assert resize(maps, (4, 4)) is maps
+
+
+@pytest.mark.parametrize("channels", [1, 8])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_view_of_one_sample_keeps_its_layout(batch: int, channels: int) -> None:
+    plain = torch.rand(batch, channels, 6, 10)
+    maps = plain.contiguous(memory_format=torch.channels_last)
+    view = maps.unflatten(0, (batch, 1)).flatten(0, 1)
+    assert show_layout(view).stride() == maps.stride() or channels == 1
+    assert torch.equal(show_layout(view), plain)
+    for size, change in (((12, 20), resize), ((3, 5), shrink)):
+        changed = change(view, size)
+        assert changed.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(changed, change(plain, size))
+    assert show_layout(plain).stride() == plain.stride()
+    assert shrink(maps, (6, 10)) is maps

@@ -113,7 +113,7 @@ class IndexMasks:
 
 
 class ObjectMasks(IndexMasks):
-    """The masks of a video, kept as ID/NAME.png: a folder for each object, so that they may overlap.
+    """The masks of a video, kept as ID/NAME.png: they may overlap.
 
     Whatever is not 0 in a PNG is the object. This is how `vosfm track --overlap` writes.
 
@@ -151,7 +151,7 @@ class ObjectMasks(IndexMasks):
             return None
         files = self._objects[index]
         masks = np.stack([self._labels(file) > 0 for file in files.values()])
-        seen = masks.any((1, 2))
+        seen = [bool(mask.any()) for mask in masks]
         ids = tuple(i for i, present in zip(files, seen, strict=True) if present)
         return Annotation(ids, masks[seen])
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vosfm.ops.resizing import shrink
 
 
 class GatedUpdate(nn.Module):
@@ -73,11 +74,7 @@ class HiddenUpdate(nn.Module):
         """
         size = (hidden.shape[-2], hidden.shape[-1])
         values = sum(
-            project(torch.cat([_shrink(m.flatten(0, 1), size) for m in maps], 1))
+            project(torch.cat([shrink(m.flatten(0, 1), size) for m in maps], 1))
             for project, maps in zip(self.project, scales, strict=True)
         )
         return self.gate(values.unflatten(0, hidden.shape[:2]), hidden)
-
-
-def _shrink(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return maps if maps.shape[-2:] == size else F.adaptive_avg_pool2d(maps, size)

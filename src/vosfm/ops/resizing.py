@@ -59,7 +59,25 @@ def resize(maps: Tensor, size: Size, align_corners: bool = False) -> Tensor:
     """Resize (B, C, H, W) bilinearly; the tensor itself where it has that size already."""
     if maps.shape[-2:] == size:
         return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)
+    return F.interpolate(show_layout(maps), size=size, mode="bilinear", align_corners=align_corners)
+
+
+def shrink(maps: Tensor, size: Size) -> Tensor:
+    """Average (B, C, H, W) to a smaller size; the tensor itself where it has that size already."""
+    if maps.shape[-2:] == size:
+        return maps
+    return F.adaptive_avg_pool2d(show_layout(maps), size)
+
+
+def show_layout(maps: Tensor) -> Tensor:
+    """The same maps (B, C, H, W), with strides that tell operators how they are laid out.
+
+    A batch of one that is a view may have a stride that hides that its pixels lie one by one:
+    operators then rearrange them.
+    """
+    if maps.shape[0] != 1 or not maps.is_contiguous(memory_format=torch.channels_last):
+        return maps
+    return maps[0].permute(1, 2, 0)[None].permute(0, 3, 1, 2)
 
 
 def resize_masks(masks: Tensor, size: Size) -> Tensor:

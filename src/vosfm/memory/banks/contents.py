@@ -126,7 +126,11 @@ def with_rows(leaf: Tensor, rows: int) -> Tensor:
 
 def select_rows(contents: Contents, rows: list[int]) -> Contents:
     """Keep these rows, in this order."""
-    if not contents.count or rows == list(range(contents.time.shape[1])):
+    if not contents.count:
+        return contents
+    # Objects that joined since the last entry have no rows in it yet.
+    contents = widen(contents, max(rows) + 1)
+    if rows == list(range(contents.time.shape[1])):
         return contents
     return Contents(
         {name: leaf[:, rows] for name, leaf in contents.rows.items()},

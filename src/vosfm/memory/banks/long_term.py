@@ -14,6 +14,8 @@ from vosfm.memory.banks.usage import counted, rate, uncounted
 from vosfm.ops.affinity import similarity
 from vosfm.types import Contents, Entry, When
 
+_NEEDED = {"key", "shrinkage", "selection", "usage", "life"}
+
 
 class LongTerm(Bank):
     """The most used tokens of what the working memory evicts, each with a value of them all.
@@ -25,7 +27,7 @@ class LongTerm(Bank):
         capacity: how many tokens are kept in all; the least used make room.
 
     Raises:
-        ValueError: if there is not at least one prototype, or no room for two lots of them.
+        ValueError: if there is not at least one prototype, or no room for more of them.
 
     Source: XMem, section 3.3 (long-term memory: prototype selection, memory potentiation, removal
         of obsolete features).
@@ -62,8 +64,14 @@ class LongTerm(Bank):
             when: the circumstances.
 
         Raises:
-            InputError: if several streams are batched, which may not need equal room.
+            InputError: if several streams are batched, which may not need equal room; if something
+                is missing that tells which tokens are used.
         """
+        if missing := sorted(_NEEDED - set(evicted.shared)):
+            raise InputError(
+                f"LongTerm got entries without {missing[0]!r}: feed it from Working, read by "
+                "Affinity with anisotropic similarity that has both banks among those `counted`"
+            )
         if evicted.time.shape[0] > 1:
             raise InputError(
                 f"LongTerm got a batch of {evicted.time.shape[0]} streams: consolidate one stream "

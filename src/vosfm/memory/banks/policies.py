@@ -1,13 +1,13 @@
 """Which entry makes room in a full bank.
 
 `keep_first`
-    the oldest but the first leaves.
+    the oldest but the first leaves; where there is room for one entry alone, this one.
 `keep_first_last`
     the first stays, and so does the newest; a random one of the others leaves (MMPM's default).
 `fifo`
     the oldest leaves, the given frame before all others.
 `random`
-    any leaves, the newest included.
+    any leaves, the newest included, which then was never in.
 `none`
     nothing is filtered: the bank keeps what it got first, and the newest is turned away.
 

@@ -118,13 +118,17 @@ class Sensory(Sequential):
             probability if training_probability is None else training_probability,
         )
 
+    def due(self, contents: Contents, when: When) -> bool:
+        return super().due(contents, when) and (when.given or self._deep(contents, when))
+
     def write(
         self, contents: Contents, entry: Entry, when: When
     ) -> tuple[Contents, Contents | None]:
         known = entry.state.get("hidden")
         if not self.due(contents, when):
             assert known is not None, "a decoder that moves the hidden state on is needed"
-            return _hold(known, when.time, contents), None
+            events = {"selected": when.time} if super().due(contents, when) else {}
+            return _hold(known, when.time, contents, **events), None
         value = entry.state["value"]
         previous = self._previous(contents, value)
         moved = previous if known is None else with_rows(known, value.shape[1])

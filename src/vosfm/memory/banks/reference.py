@@ -11,8 +11,8 @@ class Reference(Bank):
     """The frames whose masks were given.
 
     Args:
-        capacity: how many of them are kept, in entries; the first always stays, then the newest.
-            None keeps all: as many as there are prompted frames.
+        capacity: how many of them are kept, in entries; the first always stays, then the newest;
+            of capacity 1, the newest alone. None keeps all: as many as there are prompted frames.
 
     Raises:
         ValueError: if the capacity is less than 1.

@@ -48,21 +48,22 @@ class Temporal(Bank):
         self.policy: Policy = policy
 
     def due(self, contents: Contents, when: When) -> bool:
+        if not contents.count:
+            return True
         interval = (self.training and self.training_interval) or self.interval
-        newest = self._newest(contents)
-        return when.given or newest is None or when.time - newest >= interval
+        # A frame that was turned away is not made up for by the one behind it: hence no >=.
+        late = (when.time - int(contents.time.max())) % interval == 0
+        return (when.given or late) and self._leaving(contents, when) != contents.count
 
     def write(
         self, contents: Contents, entry: Entry, when: When
     ) -> tuple[Contents, Contents | None]:
         if not self.due(contents, when):
             return contents, None
-        if self.capacity is None or contents.count < self.capacity:
-            return append(contents, entry, when.time)
-        index = leaving(self.policy, contents.count, when.seed, when.time)
-        if index == contents.count:
-            return contents, append(Contents(), entry, when.time)[0]
-        return append(contents, entry, when.time, index)
+        return append(contents, entry, when.time, self._leaving(contents, when))
 
-    def _newest(self, contents: Contents) -> int | None:
-        return int(contents.time.max()) if contents.count else None
+    def _leaving(self, contents: Contents, when: When) -> int | None:
+        """Index of the entry that makes room for that of a frame, M for this itself; or None."""
+        if self.capacity is None or contents.count < self.capacity:
+            return None
+        return leaving(self.policy, contents.count, when.seed, when.time)
