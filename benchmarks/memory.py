@@ -3,8 +3,8 @@
 Every model tracks one moving object through rendered noise, in a process of its own, with fresh
 weights, fused. Frames come from a generator, one at a time. Told is the resident memory of the
 process around some frames (the median of 21 frames, since the allocator breathes), its growth from
-the first of them to the last, and how much longer a frame takes around frame 600 than around frame
-100 (the median processor time of 51 frames each).
+the first of them to the last, and how much longer a frame takes from frame 600 on than from frame
+100 on (processor time, in the median of 50 frames; both places go on by turns, in one process).
 
 AOT-L remembers every fifth frame without end, as published; here its memory holds CAPACITY frames.
 `--unbounded` adds it as published, to see the difference. Beside the published models there are
@@ -20,24 +20,26 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from vosfm import Segmenter
+    from vosfm import Segmenter, Tracker
     from vosfm.memory import Memory
 
 SIZE, SMALL = (160, 288), (64, 96)
 VALUE = 256  # channels of the small models' values: enough to be seen if entries piled up
 MARKS = (200, 1000, 2000)
 NEAR = 10  # frames before and after a mark that are measured with it
-EARLY, LATE, AROUND = 100, 600, 25  # frames whose time is compared, with so many around each
+EARLY, LATE = 100, 600  # frames from which on times are compared
+COMPARED = 50  # frames
 CAPACITY = 10
 
 
@@ -160,8 +162,8 @@ def measure(name: str, marks: Sequence[int]) -> dict[str, Any]:
     """Track as many frames as the last mark and the comparison of times need.
 
     Returns:
-        resident: mark -> MiB; growth: from the first mark to the last, relative; per_frame: ms of
-        processor time, in the median of the later frames; slowdown: of these over the earlier.
+        resident: mark -> MiB; growth: from the first mark to the last, relative; per_frame and
+        slowdown: see `compare`.
     """
     import torch
 
@@ -169,40 +171,76 @@ def measure(name: str, marks: Sequence[int]) -> dict[str, Any]:
 
     torch.manual_seed(0)
     size = SMALL if name in SMALL_MODELS else SIZE
-    tracker = vosfm.Tracker(vosfm.fuse(MODELS[name]()))
+    model = vosfm.fuse(MODELS[name]())
+    tracker = vosfm.Tracker(model)
     levels: dict[int, list[float]] = {mark: [] for mark in marks}
-    spent: dict[int, list[float]] = {EARLY: [], LATE: []}
-    count = max(*marks, LATE + AROUND) + NEAR
-    given = range(0, count, 10) if name == "reference" else (0,)
-    prompts = {index: {1: where(size, index)} for index in given}
-    before = time.process_time()
-    for result in tracker.track(frames(size, count), prompts):
-        now = time.process_time()
-        for index, times in spent.items():
-            if abs(result.frame - index) <= AROUND:
-                times.append(now - before)
-        for mark, seen in levels.items():
-            if abs(result.frame - mark) <= NEAR:
-                seen.append(resident())
-        before = time.process_time()
-    resident_at = {mark: median(seen) for mark, seen in levels.items()}
-    first, last = resident_at[min(marks)], resident_at[max(marks)]
-    early, late = (median(times) for times in spent.values())
+    count = max(*marks, LATE) + NEAR
+    every = 10 if name == "reference" else count
+    with TemporaryDirectory() as folder:
+        saved = {index: Path(folder) / f"{index}.safetensors" for index in (EARLY, LATE)}
+        for index in range(count):
+            if index in saved:
+                tracker.save(saved[index])
+            _step(tracker, size, index, every)
+            for mark, seen in levels.items():
+                if abs(index - mark) <= NEAR:
+                    seen.append(resident())
+        resident_at = {mark: median(seen) for mark, seen in levels.items()}
+        first, last = resident_at[min(marks)], resident_at[max(marks)]
+        growth = {"resident": resident_at, "growth": last / first - 1}
+        return {**growth, **compare(model, size, saved, every)}
+
+
+def compare(
+    model: Segmenter, size: tuple[int, int], saved: dict[int, Path], every: int
+) -> dict[str, float]:
+    """Go on from two places of a stream by turns, so that other work disturbs both alike.
+
+    Returns:
+        per_frame: ms of processor time at the later place, in the median; slowdown: that time over
+        the time at the earlier place, in the median of all pairs of frames.
+    """
+    import vosfm
+
+    places = []
+    for index, path in saved.items():
+        tracker = vosfm.Tracker(model)
+        tracker.resume(path)
+        places.append((index, tracker))
+    pairs = []
+    for ahead in range(COMPARED):
+        spent = []
+        for index, tracker in places:
+            begin = time.process_time()
+            _step(tracker, size, index + ahead, every)
+            spent.append(time.process_time() - begin)
+        pairs.append(spent)
     return {
-        "resident": resident_at,
-        "growth": last / first - 1,
-        "per_frame": 1000 * late,
-        "slowdown": late / early,
+        "per_frame": 1000 * median(late for _, late in pairs),
+        "slowdown": median(late / early for early, late in pairs),
     }
 
 
-def frames(size: tuple[int, int], count: int) -> Iterator[NDArray[np.uint8]]:
-    """Noise, and before it a patch of other noise that wanders."""
+def _step(tracker: Tracker, size: tuple[int, int], index: int, every: int) -> None:
+    """A frame of a stream in which the mask is given every so many frames."""
+    given = {} if index % every else {1: where(size, index)}
+    tracker.step(frame(size, index), given)
+
+
+def frame(size: tuple[int, int], index: int) -> NDArray[np.uint8]:
+    """Noise that drifts, and before it a patch of other noise that wanders."""
+    behind, patch = _noise(size)
+    seen: NDArray[np.uint8] = np.where(
+        where(size, index)[..., None], patch, np.roll(behind, index, 1)
+    )
+    return seen
+
+
+@cache
+def _noise(size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     chance = np.random.default_rng(0)
     behind = chance.integers(0, 256, (*size, 3), dtype=np.uint8)
-    patch = chance.integers(0, 128, (*size, 3), dtype=np.uint8)
-    for index in range(count):
-        yield np.where(where(size, index)[..., None], patch, np.roll(behind, index, 1))
+    return behind, chance.integers(0, 128, (*size, 3), dtype=np.uint8)
 
 
 def where(size: tuple[int, int], index: int) -> NDArray[np.bool_]:

@@ -161,7 +161,7 @@ def test_memory_does_not_grow_with_the_video(
 def test_frames_do_not_take_longer_as_the_video_goes_on(
     measured: dict[str, dict[str, Any]], name: str
 ) -> None:
-    """Around frame 600 against around frame 100; once more where the machine was disturbed."""
+    """From frame 600 on against from frame 100 on; again where the machine was disturbed."""
     slowdown = measured[name]["slowdown"]
     for _ in range(2):
         if slowdown > 1.2:
