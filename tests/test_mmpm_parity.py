@@ -52,7 +52,10 @@ def model(golden: Golden) -> vosfm.Segmenter:
     return segmenter.eval()
 
 
-@pytest.mark.parametrize("case", ["small_deep0", "small_deep1", "small_fifo", "1024"])
+@pytest.mark.parametrize(
+    "case",
+    ["small_deep0", "small_deep1", "small_fifo", pytest.param("1024", marks=pytest.mark.slow)],
+)
 @torch.inference_mode()
 def test_end_to_end(case: str) -> None:
     golden = goldens.load(f"mmpm_e2e_{case}", system="mmpm")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -100,20 +100,14 @@ def validity(contents: Contents) -> Tensor:
 
 def widen(contents: Contents, rows: int) -> Contents:
     """Add rows without any valid entry until there are so many."""
-    present = contents.time.shape[1]
-    if not contents.count or present >= rows:
+    if not contents.count or contents.time.shape[1] >= rows:
         return contents
-    more = rows - present
     return Contents(
         {name: with_rows(leaf, rows) for name, leaf in contents.rows.items()},
         contents.shared,
         with_rows(contents.time, rows),
-        torch.cat((validity(contents), validity(contents).new_zeros(_more(contents, more))), 1),
+        with_rows(validity(contents), rows),
     )
-
-
-def _more(contents: Contents, rows: int) -> tuple[int, int, int]:
-    return contents.time.shape[0], rows, contents.count
 
 
 def with_rows(leaf: Tensor, rows: int) -> Tensor:
@@ -138,11 +132,3 @@ def select_rows(contents: Contents, rows: list[int]) -> Contents:
         contents.time[:, rows],
         None if contents.valid is None else contents.valid[:, rows],
     )
-
-
-def leaves(contents: Contents) -> Mapping[str, Tensor]:
-    """All tensors that grow with the frame, by names that tell rows from shared."""
-    return {
-        **{f"rows.{name}": leaf for name, leaf in contents.rows.items()},
-        **{f"shared.{name}": leaf for name, leaf in contents.shared.items()},
-    }
