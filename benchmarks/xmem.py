@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from aot import randomise
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 import vosfm
 from vosfm.types import Proposal, Size
@@ -173,18 +174,6 @@ def official(checkout: Path) -> Any:
     network = XMem({}).eval()
     randomise(network)
     return network
-
-
-@torch.no_grad()
-def randomise(model: nn.Module) -> None:
-    """Fresh weights, all of which matter: none is zero, and normalisation does something."""
-    for name, weight in model.state_dict().items():
-        if name.endswith("running_var"):
-            weight.uniform_(0.5, 1.5)
-        elif weight.dim() > 1:
-            weight.normal_(std=weight[0].numel() ** -0.5)
-        elif weight.is_floating_point():
-            weight.normal_(std=0.1).add_(float(name.endswith("weight")))
 
 
 def drift(clouds: Frame, size: Size, index: int) -> Frame:

@@ -45,8 +45,8 @@ class PerIdentity(Decoder):
             _of(rows, row) * part[..., None, None]
             for rows, part in zip(readout.maps, parts, strict=True)
         )
-        alone = replace(objects, slot=torch.arange(objects.count).expand_as(objects.slot))
-        alone = replace(alone, identities=None)
+        slot = torch.arange(objects.count).expand_as(objects.slot)
+        alone = replace(objects, slot=slot, identities=None)
         return self.decoder(features, replace(readout, maps=maps), alone)
 
 

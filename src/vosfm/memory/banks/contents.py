@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -35,7 +33,7 @@ def append(
             newest,
         ), None
     contents = widen(contents, rows)
-    gone = None if leaving is None else pick(contents, [leaving])
+    gone = None if leaving is None else pick(contents, slice(leaving, leaving + 1))
     apart = contents.count if leaving is None else leaving
 
     def behind(kept: Tensor, new: Tensor, axis: int) -> Tensor:
@@ -63,14 +61,13 @@ def append(
     ), gone
 
 
-def pick(contents: Contents, entries: Sequence[int]) -> Contents:
-    """Only these entries, in this order."""
-    chosen = list(entries)
+def pick(contents: Contents, entries: list[int] | slice) -> Contents:
+    """Only these entries, in this order; of a slice nothing is copied."""
     return Contents(
-        {name: leaf[:, :, chosen] for name, leaf in contents.rows.items()},
-        {name: leaf[:, chosen] for name, leaf in contents.shared.items()},
-        contents.time[:, :, chosen],
-        None if contents.valid is None else contents.valid[:, :, chosen],
+        {name: leaf[:, :, entries] for name, leaf in contents.rows.items()},
+        {name: leaf[:, entries] for name, leaf in contents.shared.items()},
+        contents.time[:, :, entries],
+        None if contents.valid is None else contents.valid[:, :, entries],
     )
 
 

@@ -59,7 +59,7 @@ class Working(Temporal):
         if contents.count < self.full:
             return contents, None
         kept = [0, *range(contents.count - self.keep + 1, contents.count)]
-        evicted = pick(contents, range(1, contents.count - self.keep + 1))
+        evicted = pick(contents, slice(1, contents.count - self.keep + 1))
         if self.official:
             return _as_released(contents, kept, evicted, self.keep)
         return pick(contents, kept), evicted
