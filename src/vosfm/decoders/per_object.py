@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vosfm.decoders.decoder import Decoder
 from vosfm.errors import InputError
-from vosfm.layers import FeatureFusion, HiddenUpdate
+from vosfm.layers import FeatureFusion, HiddenUpdate, check_chunk
 from vosfm.types import Decoded, Features, Objects, Readout
 
 
@@ -49,8 +49,7 @@ class PerObject(Decoder):
                 f"the last of readouts {tuple(readouts)} must be the hidden state, of {hidden} "
                 "channels: add it, or set hidden to null"
             )
-        if chunk is not None and chunk < 1:
-            raise InputError(f"chunk is {chunk}: give a number of objects, or null for all")
+        check_chunk(chunk)
         self.embedding = embedding
         self.readouts = tuple(readouts)
         self.skips: dict[int, int] = {}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vosfm.decoders.decoder import Decoder
 from vosfm.errors import InputError
-from vosfm.layers import FeatureFusion
+from vosfm.layers import FeatureFusion, check_chunk
 from vosfm.types import Decoded, Features, Objects, Readout
 
 _SINGLE, _MULTIPLE = slice(0, 1), slice(1, 4)
@@ -59,8 +59,7 @@ class SamDecoder(Decoder):
             raise InputError(f"candidates is {candidates}: SAM has tokens for 1 mask or for 3")
         if width < 16 or width % 16:
             raise InputError(f"width is {width}: give a multiple of 16")
-        if chunk is not None and chunk < 1:
-            raise InputError(f"chunk is {chunk}: give at least 1, or none for all objects at once")
+        check_chunk(chunk)
         self.embedding = embedding
         self.readouts = tuple(readouts)
         self.skips = {} if skips is None else dict(zip((4, 8), skips, strict=True))

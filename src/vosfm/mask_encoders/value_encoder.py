@@ -7,8 +7,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from vosfm.errors import InputError
-from vosfm.layers import FeatureFusion
+from vosfm.layers import FeatureFusion, check_chunk
 from vosfm.mask_encoders.mask_encoder import MaskEncoder
 from vosfm.ops.resizing import resize
 from vosfm.types import Encoding, Features, Objects
@@ -39,8 +38,7 @@ class ValueEncoder(MaskEncoder):
 
     def __init__(self, channels: int, embedding: int, width: int, chunk: int | None = None) -> None:
         super().__init__()
-        if chunk is not None and chunk < 1:
-            raise InputError(f"chunk is {chunk}: give a number of objects, or null for all")
+        check_chunk(chunk)
         self.width = width
         self.chunk = chunk
         self.fuse = FeatureFusion(embedding, channels, width, width)
