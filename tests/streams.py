@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from random import Random
 from typing import Any, NamedTuple
@@ -16,13 +16,16 @@ from vosfm.memory import (
     Local,
     LongTerm,
     Memory,
+    Pointers,
+    Prompted,
     Reference,
+    Selective,
     Sensory,
     Sequential,
     Temporal,
     Working,
 )
-from vosfm.types import Contents, Entry, When
+from vosfm.types import Contents, Entry, Guidance, When
 
 Banks = Mapping[str, Contents]
 TOKENS, VALUE, HIDDEN = 4, 3, 2
@@ -31,6 +34,22 @@ N = 4
 
 class Unread(nn.Module):
     reads: tuple[str, ...] = ()
+
+
+class Guided(Bank):
+    """A bank as a search asks it to be."""
+
+    def __init__(self, bank: Bank, guidance: Guidance) -> None:
+        super().__init__()
+        self.bank, self.guidance = bank, guidance
+
+    def due(self, contents: Contents, when: When) -> bool:
+        return self.bank.due(contents, replace(when, guidance=self.guidance))
+
+    def write(
+        self, contents: Contents, entry: Entry, when: When
+    ) -> tuple[Contents, Contents | None]:
+        return self.bank.write(contents, entry, replace(when, guidance=self.guidance))
 
 
 class Case(NamedTuple):
@@ -66,6 +85,7 @@ POLICIES = {
     policy: alone(lambda policy=policy: Temporal(2, capacity=N, policy=policy), N)  # type: ignore[misc]
     for policy in ("keep_first", "keep_first_last", "fifo", "random", "none")
 }
+PAPER, RELEASED = Guidance(iou_threshold=0.5), Guidance(iou_threshold=0.5, official=True)
 CASES = {
     "reference": alone(Reference, None),
     "bounded reference": alone(lambda: Reference(3), 3),
@@ -82,6 +102,20 @@ CASES = {
         lambda: Sensory(VALUE, HIDDEN, 2, follows=True, probability=0.4), 1
     ),
     "sensory, out of step": alone(lambda: Sensory(VALUE, HIDDEN, 2, deep_interval=5), 1),
+    "prompted": alone(Prompted, None),
+    "bounded prompted": alone(lambda: Prompted(2), 2),
+    "newest prompted": alone(lambda: Prompted(1), 1),
+    "selective": alone(lambda: Selective(N), N),
+    "selective, half": alone(lambda: Selective(N, half=True), N),
+    "selective, paper": alone(lambda: Guided(Selective(N), PAPER), N),
+    "selective, released": alone(lambda: Guided(Selective(N), RELEASED), N),
+    "pointers": alone(lambda: Pointers(N), N - 1),
+    "pointers, released": alone(lambda: Guided(Pointers(N), RELEASED), N),
+    "temporal, paper": alone(lambda: Guided(Temporal(2, capacity=N), PAPER), N),
+    "sam2": Case(
+        lambda: {"prompted": Prompted(), "recent": Selective(3), "pointers": Pointers(5)},
+        {"prompted": None, "recent": 3, "pointers": 4},
+    ),
 }
 
 
@@ -101,13 +135,17 @@ def stream(seed: int, length: int = 40, first_stays: bool = False) -> list[Step]
     known = 1
     for time in range(length):
         given = time in (0, 7, 18) or chance.random() < 0.2
+        joined = 0 if time == 0 else None
         if time in (7, 18) or (time and given and chance.random() < 0.3):
-            objects, known = (*objects, known), known + 1
+            objects, joined, known = (*objects, known), known, known + 1
+        rows = [given and (o == joined or float(drawn(time, o, shape=())) < 0.4) for o in objects]
+        if given and not any(rows):
+            rows[0] = True
         remaining = objects
         if len(objects) > 1 and chance.random() < 0.1:
             leaver = chance.choice(objects[1:] if first_stays else objects)
             remaining = tuple(o for o in objects if o != leaver)
-        steps.append(Step(When(time, given, seed), objects, remaining))
+        steps.append(Step(When(time, given, seed, torch.tensor([rows])), objects, remaining))
         objects = remaining
     return steps
 
@@ -121,6 +159,23 @@ def drawn(*of: int, shape: tuple[int, ...]) -> Tensor:
 
 def value(time: int, thing: int, take: int = 0) -> Tensor:
     return drawn(time, thing, take, 1, shape=(TOKENS, VALUE))
+
+
+def pointer(time: int, thing: int, take: int = 0) -> Tensor:
+    return drawn(time, thing, take, 6, shape=(2,))
+
+
+def likely(time: int, thing: int) -> tuple[float, float]:
+    """How good the mask of an object is said to be, and how present it itself."""
+    return float(drawn(time, thing, 7, shape=())), float(drawn(time, thing, 8, shape=())) - 0.2
+
+
+def judged(step: Step) -> tuple[Tensor, Tensor]:
+    """The same of all objects, (1, R) each, those that were given included."""
+    assert step.when.rows is not None
+    said = torch.tensor([[likely(step.when.time, thing) for thing in step.objects]])
+    quality, presence = said.unbind(2)
+    return quality.masked_fill(step.when.rows, 1), presence.masked_fill(step.when.rows, 10)
 
 
 def entry(step: Step, encoded: bool = True, take: int = 0) -> Entry:
@@ -139,7 +194,8 @@ def entry(step: Step, encoded: bool = True, take: int = 0) -> Entry:
         "shrinkage": 1 + drawn(time, take, 4, shape=(1, TOKENS)),
         "selection": drawn(time, take, 5, shape=(1, TOKENS, 2)),
     }
-    return Entry({"value": values}, shared, state)
+    pointers = torch.stack([pointer(time, thing, take) for thing in objects])[None]
+    return Entry({"value": values, "pointer": pointers}, shared, state, *judged(step))
 
 
 def looked(banks: Banks, step: Step) -> dict[str, Tensor]:

@@ -18,14 +18,15 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "errors types files",
         "ops schedules flow",
         "layers",
-        "encoders mask_encoders memory decoders prompters identification prompts losses",
+        "encoders mask_encoders memory decoders prompters identification prompts losses "
+        "candidate_loss",
         "compatibility",
         "segmenter",
         "search checkpoints optimisation zoo augmentation fusion",
         "tracker",
         "baselines",
         "task callbacks",
-        "track lightning_cli evaluate compare demo",
+        "provenance both_ways track lightning_cli evaluate compare demo",
         "cli",
     )
 )

@@ -14,16 +14,34 @@ from torch import nn
 from vosfm import InputError, Segmenter
 from vosfm.checkpoints.state import load_state, save_state
 from vosfm.compatibility import RULES
-from vosfm.decoders import FPN, Decoder, PerIdentity, SamDecoder, SingleScale, Upsampling
-from vosfm.encoders import Encoder, SamViT, TimmPyramid
-from vosfm.mask_encoders import IdentityBank, MaskEncoder, ResNetValues, ViTValues
+from vosfm.decoders import (
+    FPN,
+    Decoder,
+    PerIdentity,
+    Sam2Decoder,
+    SamDecoder,
+    SingleScale,
+    Upsampling,
+)
+from vosfm.encoders import Encoder, Hiera, SamViT, TimmPyramid
+from vosfm.mask_encoders import (
+    IdentityBank,
+    MaskEncoder,
+    MemoryEncoder,
+    ResNetValues,
+    ViTValues,
+)
 from vosfm.memory import (
     LSTT,
     Affinity,
     Local,
     LongTerm,
     Memory,
+    MemoryAttention,
+    Pointers,
+    Prompted,
     Reference,
+    Selective,
     Sensory,
     Sequential,
     Temporal,
@@ -52,6 +70,14 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
     "timm, corners aligned": lambda: timm(align_corners=True),
     "timm, padded": lambda: timm(align_corners=False, padding=True),
     "sam": lambda: SamViT(**VIT, skips=(8, 16), frozen=False),  # type: ignore[arg-type]
+    "hiera": lambda: Hiera(
+        image_size=64,
+        width=WIDTH,
+        frozen=False,
+        embed_dim=8,
+        stages=(1, 1, 2, 1),
+        global_blocks=(3,),
+    ),
 }
 
 MASK_ENCODERS: dict[str, Callable[[Encoder], MaskEncoder]] = {
@@ -60,6 +86,7 @@ MASK_ENCODERS: dict[str, Callable[[Encoder], MaskEncoder]] = {
     ),
     "resnet values": lambda _: ResNetValues(WIDTH, WIDTH, "test_resnet"),
     "vit values": lambda _: ViTValues(**VIT, embedding=WIDTH, width=WIDTH),  # type: ignore[arg-type]
+    "memory encoder": lambda _: MemoryEncoder(WIDTH, WIDTH, layers=1),
 }
 
 
@@ -91,6 +118,10 @@ MEMORIES: dict[str, Callable[[], Memory]] = {
             "sequential": Sequential(WIDTH, HIDDEN, 2),
         },
         affinity("temporal", state="sequential"),
+    ),
+    "prompted, recent and pointers, memory attention": lambda: Memory(
+        {"prompted": Prompted(), "recent": Selective(2), "pointers": Pointers(3)},
+        MemoryAttention(WIDTH, WIDTH, 2, 32, frames=3, max_pointers=4),
     ),
     "working, long-term and sensory": lambda: Memory(
         {
@@ -131,6 +162,9 @@ DECODERS: dict[str, Callable[[Choice, int], Decoder]] = {
     "sam, three candidates": lambda c, n: of_a_group(
         n, lambda _: SamDecoder(WIDTH, c.readouts, None, WIDTH, candidates=3), None
     ),
+    "sam 2": lambda c, n: of_a_group(
+        n, lambda _: Sam2Decoder(WIDTH, c.readouts, None, WIDTH, fused=True), None
+    ),
 }
 
 
@@ -159,12 +193,15 @@ def refused(mask_encoder: str, memory: str, decoder: str) -> bool:
 
 AXES = (ENCODERS, MASK_ENCODERS, MEMORIES, DECODERS)
 MATRIX = [
-    (list(ENCODERS)[(i + j + k) % len(ENCODERS)], mask_encoder, memory, decoder)
-    for (i, mask_encoder), (j, memory), (k, decoder) in product(
-        enumerate(MASK_ENCODERS), enumerate(MEMORIES), enumerate(DECODERS)
+    (
+        list(ENCODERS)[(j + 2 * k + s) % len(ENCODERS)],
+        list(MASK_ENCODERS)[(j + k + 2 * s) % len(MASK_ENCODERS)],
+        memory,
+        decoder,
     )
+    for (j, memory), (k, decoder), s in product(enumerate(MEMORIES), enumerate(DECODERS), range(2))
 ]
-"""All mask encoders, memories and decoders; encoders take turns."""
+"""All memories with all decoders, twice; encoders and mask encoders take turns."""
 
 
 def test_every_pair_is_tried() -> None:

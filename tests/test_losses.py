@@ -258,7 +258,7 @@ def test_train_step() -> None:
     progress = hyper["step"] / 100_000
     frame_losses = torch.stack(
         [
-            loss.frame(p, clip.masks[:, t], labels[:, t] == 255, loss.share(progress))
+            loss.frame(p, clip.masks[:, t], labels[:, t] == 255, progress)
             for t, p in enumerate(proposals)
         ]
     )

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from vosfm import Box, InputError, Points
-from vosfm.prompts import Given, drawn_prompts, merge_prompts, read_prompts, to_masks
+from vosfm.prompts import (
+    Given,
+    check_drawn,
+    drawn_prompts,
+    merge_prompts,
+    read_prompts,
+    sort_out,
+    to_masks,
+)
 
 SIZE = (20, 30)
 CPU = torch.device("cpu")
@@ -92,6 +100,14 @@ BAD: dict[str, tuple[dict[int, Given], str]] = {
     "counts": ({3: Points(((2.0, 2.0),), (1, 0))}, "1 points but 2 labels: give one for each"),
     "only outside": ({3: Points(((2.0, 2.0),), (0,))}, "no point lies inside the object"),
     "no points": ({3: Points((), ())}, "no point lies inside the object"),
+    "the box of points": (
+        {3: Points(((2.0, 2.0),), (1,), Box(9, 3, 2, 8))},
+        r"box \(9, 3, 2, 8\) holds no pixel",
+    ),
+    "points beside a box": (
+        {3: Points(((30.0, 2.0),), (0,), Box(1, 1, 3, 3))},
+        r"point \(30, 2\) lies outside of the frame",
+    ),
     "hidden": ({3: Box(1, 1, 3, 3), 4: square(0, 0)}, "belongs to other objects of this frame"),
     "another size": ({3: torch.ones(3, 3)}, r"mask of \(3, 3\), frames of \(20, 30\)"),
     "no pixel": ({3: torch.zeros(SIZE)}, "the mask is empty"),
@@ -103,6 +119,48 @@ def test_what_does_not_fit_the_frame(case: str) -> None:
     prompts, words = BAD[case]
     with pytest.raises(InputError, match=f"frame 4, object 3: .*{words}"):
         masks(prompts)
+
+
+class TestOutsideAlone:
+    OUTSIDE = Points(((2.0, 2.0),), (0,))
+
+    def test_corrects_what_is_tracked(self) -> None:
+        """Of an object that is known, points may say where it is not."""
+        given: dict[int, Given] = {3: self.OUTSIDE}
+        assert sort_out(given, SIZE, 4, True, CPU, frozenset({3})).drawn == given
+        with pytest.raises(InputError, match="frame 4, object 3: no point lies inside the object"):
+            sort_out(given, SIZE, 4, True, CPU, frozenset({2}))
+        with pytest.raises(InputError, match="object 3: no point lies inside the object"):
+            sort_out({3: Points((), ())}, SIZE, 4, True, CPU, frozenset({3}))
+
+    def test_goes_with_a_box(self) -> None:
+        boxed = Points(self.OUTSIDE.xy, self.OUTSIDE.labels, Box(1, 1, 9, 9))
+        assert sort_out({3: boxed}, SIZE, 4, True, CPU).drawn == {3: boxed}
+
+
+class TestBeforeTheFirstFrame:
+    def test_what_fits_passes(self) -> None:
+        outside = Points(((2.0, 2.0),), (0,))
+        check_drawn({2: {3: Box(0, 0, 30, 20)}, 5: {3: outside, 4: square(0, 0)}}, 6, SIZE)
+        check_drawn({5: {3: outside}, 2: {3: Box(0, 0, 30, 20)}}, 6, SIZE)
+
+    @pytest.mark.parametrize(
+        ("prompts", "words"),
+        [
+            ({6: {3: Box(0, 0, 3, 3)}}, "frame 6, object 3: no such frame, .* frames 0 to 5"),
+            ({-1: {3: square(0, 0)}}, "frame -1, object 3: no such frame"),
+            ({2: {3: Box(0, 0, 31, 3)}}, r"frame 2, object 3: box \(0, 0, 31, 3\) leaves"),
+            ({2: {4: Points(((2.0, 20.0),), (1,))}}, r"frame 2, object 4: point \(2, 20\) lies"),
+            ({2: {3: TestOutsideAlone.OUTSIDE}}, "frame 2, object 3: no point lies inside"),
+            (
+                {2: {4: square(0, 0)}, 3: {3: TestOutsideAlone.OUTSIDE}},
+                "frame 3, object 3: no point lies inside",
+            ),
+        ],
+    )
+    def test_what_does_not_is_named(self, prompts: Any, words: str) -> None:
+        with pytest.raises(InputError, match=words):
+            check_drawn(prompts, 6, SIZE)
 
 
 def test_nothing_found() -> None:
@@ -135,6 +193,12 @@ class TestFiles:
             12: {4: Points(((5.0, 6.0), (7.5, 8.0)), (1, 0)), 2: Box(0.0, 0.0, 1.0, 1.0)},
         }
 
+    def test_a_box_and_points_of_one_object(self, tmp_path: Path) -> None:
+        both = {"points": [[5, 6, 0]], "box": [1, 2, 3.5, 4]}
+        (tmp_path / "prompts.json").write_text(json.dumps({"3": {"1": both}}))
+        expected = Points(((5.0, 6.0),), (0,), Box(1.0, 2.0, 3.5, 4.0))
+        assert read_prompts(tmp_path / "prompts.json") == {3: {1: expected}}
+
     @pytest.mark.parametrize(
         ("content", "words"),
         [
@@ -152,7 +216,11 @@ class TestFiles:
             ('{"0": {"1": {"points": [[1, 2]]}}}', "frame 0, object 1: need"),
             ('{"0": {"1": {"points": [1, 2, 1]}}}', "frame 0, object 1: need"),
             ('{"0": {"1": {"points": [[1, 2, 0.5]]}}}', "object 1: label 0.5: give a whole number"),
+            ('{"0": {"1": {"points": []}}}', "frame 0, object 1: need"),
             ('{"0": {"1": {"box": [1, 2, 3, 4], "points": []}}}', "frame 0, object 1: need"),
+            ('{"0": {"1": {"box": null, "points": [[1, 2, 1]]}}}', "frame 0, object 1: need"),
+            ('{"0": {"1": {"box": [1, 2, 3], "points": [[1, 2, 1]]}}}', "object 1: need"),
+            ('{"0": {"1": {"box": [1, 2, 3, 4], "mask": []}}}', "frame 0, object 1: need"),
         ],
     )
     def test_anything_else(self, tmp_path: Path, content: str, words: str) -> None:
@@ -176,12 +244,18 @@ class TestCommandLine:
             2: Points(((7.0, 8.0),), (1,)),
         }
 
+    def test_points_go_with_the_box_of_their_object(self) -> None:
+        drawn = drawn_prompts([(4, 1, 2, 3, 4), (1, 0, 0, 9, 9)], [(1, 5, 6, 0), (1, 7, 8, 1)])
+        assert drawn == {
+            4: Box(1, 2, 3, 4),
+            1: Points(((5.0, 6.0), (7.0, 8.0)), (0, 1), Box(0, 0, 9, 9)),
+        }
+
     @pytest.mark.parametrize(
         ("boxes", "points", "words"),
         [
             ([(1.5, 1, 2, 3, 4)], [], "--box: object 1.5: give a whole number"),
             ([(1, 1, 2, 3, 4), (1, 1, 2, 3, 5)], [], "--box: object 1 is given twice"),
-            ([(1, 1, 2, 3, 4)], [(1, 1, 2, 1)], "object 1 is given as a box and as points"),
             ([], [(float("nan"), 1, 2, 1)], "--point: object nan: give a whole number"),
             ([], [(1, 1, 2, 0.5)], "--point: object 1: label 0.5: give a whole number"),
         ],

@@ -19,11 +19,13 @@ from models import CONFIG, tiny
 from numpy.typing import NDArray
 from scenes import contents, save_scene, save_tiny, scene
 
+from vosfm.both_ways import STREAM
 from vosfm.cli import main
 from vosfm.data import FrameFolder, Image, VideoWriter, open_video, read_labels, write_labels
 from vosfm.fusion import fuse
 from vosfm.prompters import Prompter
-from vosfm.track import OVERLAY, RECORD, STREAM, track
+from vosfm.provenance import RECORD
+from vosfm.track import OVERLAY, track
 from vosfm.tracker import Prompts, Tracker
 from vosfm.types import Box, Points
 from vosfm.zoo import build_prompter
@@ -312,6 +314,68 @@ class TestPrompts:
         assert np.array_equal(
             read_labels(files.out / "3" / "00000.png"), np.where(given == 3, 3, 0)
         )
+
+    def test_a_box_with_points_and_corrections(self, files: Files) -> None:
+        """Two objects, three prompted frames, and every form in which they are given."""
+        sam, path = Prompted(files.folder), files.folder / "prompts.json"
+        path.write_text(
+            '{"3": {"7": {"points": [[20, 30, 1], [2, 2, 0]]}}, '
+            '"5": {"3": {"box": [1, 2, 40, 40], "points": [[9, 9, 1]]}, '
+            '"7": {"box": [30, 30, 60, 60]}}}'
+        )
+        command = files.command(
+            "--no-overlay", *self.BOX, "--point", 3, 20, 30, 0, f"--prompts={path}", *sam.options,
+            masks=None,
+        )  # fmt: skip
+        assert main(command) == 0
+        prompts: Prompts = {
+            0: {3: Points(((20, 30),), (0,), Box(5, 6, 40.5, 50))},
+            3: {7: Points(((20, 30), (2, 2)), (1, 0))},
+            5: {3: Points(((9, 9),), (1,), Box(1, 2, 40, 40)), 7: Box(30, 30, 60, 60)},
+        }
+        tracker = Tracker(fuse(tiny()), prompter=sam.build())
+        seen = []
+        for result in tracker.track(open_video(files.frames).frames(), prompts):
+            labels = read_labels(files.out / f"0000{result.frame}.png")
+            seen.append(result.object_ids)
+            for object_id, mask in zip(result.object_ids, result.masks, strict=True):
+                assert np.array_equal(labels == object_id, mask)
+        assert seen == [(3,)] * 3 + [(3, 7)] * 5
+        path.write_text('{"3": {"7": {"points": [[20, 30, 1], [2, 2, 0]]}}}')
+        assert main([*command, f"--out={files.folder / 'plain'}"]) == 0
+        plain, now = contents(files.folder / "plain"), contents(files.out)
+        for t in range(8):
+            assert (plain[f"0000{t}.png"] == now[f"0000{t}.png"]) == (t < 5)
+
+    def test_the_first_one_may_come_late(self, files: Files) -> None:
+        """Later than a state would be saved, and without a mask to draw until then."""
+        sam, path = Prompted(files.folder), files.folder / "prompts.json"
+        path.write_text('{"4": {"9": {"points": [[9, 9, 1]]}}}')
+        given = ("--overlap", f"--prompts={path}", *sam.options, "--save-every=2")
+        assert main(files.command(*given, masks=None)) == 0
+        assert sorted(f.name for f in (files.out / "9").iterdir())[0] == "00004.png"
+        assert _frame_count(files.out / OVERLAY) == 8
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ('{"8": {"3": {"box": [1, 2, 9, 9]}}}', "frame 8, object 3: no such frame, the video"),
+            ('{"5": {"3": {"points": [[64, 2, 1]]}}}', "frame 5, object 3: point (64, 2) lies out"),
+            ('{"5": {"3": {"box": [1, 2, 9, 65]}}}', "frame 5, object 3: box (1, 2, 9, 65) leaves"),
+            ('{"5": {"4": {"points": [[6, 2, 0]]}}}', "frame 5, object 4: no point lies inside"),
+        ],
+    )
+    def test_what_does_not_fit_the_video(
+        self, files: Files, capsys: pytest.CaptureFixture[str], content: str, words: str
+    ) -> None:
+        """It is said before the first frame is tracked, in one line."""
+        sam, path = Prompted(files.folder), files.folder / "prompts.json"
+        path.write_text(content)
+        given = (*self.BOX, f"--prompts={path}", *sam.options)
+        assert main(files.command(*given, masks=None)) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"vosfm: error: {words}")
+        assert not files.out.exists()
 
     def test_goes_on_only_with_the_same(
         self, files: Files, capsys: pytest.CaptureFixture[str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -75,14 +75,88 @@ def dice(shares: Tensor, target: Tensor) -> Tensor:
     Source: the released STCN and XMem.
     """
     numbers = torch.arange(1, shares.shape[1] + 1, device=target.device)
-    truth = (target[:, None] == numbers[:, None, None]).flatten(2)
-    shares = (shares * (target != IGNORE)[:, None]).flatten(2)
-    both = (shares * truth).sum(2)
-    return 1 - (2 * both + 1) / (shares.sum(2) + truth.sum(2) + 1)
+    truth = target[:, None] == numbers[:, None, None]
+    return dice_of_masks(shares * (target != IGNORE)[:, None], truth)
+
+
+def dice_of_masks(shares: Tensor, truth: Tensor) -> Tensor:
+    """One minus the soft Dice coefficient of each mask, both of its terms raised by one pixel.
+
+    Args:
+        shares: (..., H, W), probabilities in [0, 1]; 0 where there is no truth.
+        truth: (..., H, W) bool, or of a shape that expands to that of the shares.
+
+    Returns:
+        (...) losses in [0, 1).
+
+    Source: the released STCN and XMem; the released SAM 2, the same.
+    """
+    shares, truth = shares.flatten(-2), truth.flatten(-2)
+    both = (shares * truth).sum(-1)
+    return 1 - (2 * both + 1) / (shares.sum(-1) + truth.sum(-1) + 1)
 
 
 class ClipLoss(nn.Module, ABC):
-    """What a training minimises over the proposals of a clip.
+    """What a training minimises over the proposals of a clip."""
+
+    @abstractmethod
+    def frame(
+        self, proposal: Proposal, masks: Tensor, void: Tensor | None, progress: float
+    ) -> Tensor:
+        """Losses of one frame.
+
+        Args:
+            proposal: of the frame.
+            masks: (B, O, H, W) bool, the truth at the source size.
+            void: (B, H, W) bool, pixels without a truth; or None.
+            progress: of the training, in [0, 1].
+
+        Returns:
+            (B,) losses.
+        """
+
+    def frames(
+        self, proposals: Sequence[Proposal], clip: Clip, progress: float
+    ) -> dict[int, Tensor]:
+        """Losses of the frames of a clip that a model looked at through its memory.
+
+        Args:
+            proposals: T of them, as `Segmenter.forward` gives them; that of a given frame has no
+                readout where the model does not look at it again, and says nothing.
+            clip: the truth.
+            progress: of the training, in [0, 1].
+
+        Returns:
+            Place in the clip -> scalar, the mean over the samples.
+        """
+        void = [None] * len(proposals) if clip.void is None else clip.void.unbind(1)
+        return {
+            t: self.frame(proposal, clip.masks[:, t], void[t], progress).mean()
+            for t, proposal in enumerate(proposals)
+            if proposal.readout is not None
+        }
+
+    def later(self, proposals: Sequence[Proposal], clip: Clip, progress: float) -> Tensor:
+        """(n,) losses of the frames after the given one; arguments as of `frames`.
+
+        Raises:
+            InputError: if there is none.
+        """
+        losses = self.frames(proposals, clip, progress)
+        losses.pop(0, None)
+        return torch.stack(_some(losses))
+
+    @abstractmethod
+    def forward(self, proposals: Sequence[Proposal], clip: Clip, progress: float) -> Tensor:
+        """The loss of a clip, a scalar; arguments as of `frames`.
+
+        Raises:
+            InputError: if the clip shows no frame that counts.
+        """
+
+
+class ContestLoss(ClipLoss):
+    """Objects and background compete for every pixel, of which the hardest count.
 
     Args:
         hardest: share of the pixels that the cross entropy keeps in the end; 1 for all of them.
@@ -116,55 +190,18 @@ class ClipLoss(nn.Module, ABC):
     def measure(self, contest: Contest, share: float) -> Tensor:
         """(B,) losses of one contest, its cross entropy over a share of the pixels."""
 
-    def frame(self, proposal: Proposal, masks: Tensor, void: Tensor | None, share: float) -> Tensor:
-        """Losses of one frame.
-
-        Args:
-            proposal: of the frame.
-            masks: (B, O, H, W) bool, the truth at the source size.
-            void: (B, H, W) bool, pixels without a truth; or None.
-            share: of the pixels that the cross entropy keeps.
-
-        Returns:
-            (B,) losses, averaged over the contests that a sample has objects in.
-        """
+    def frame(
+        self, proposal: Proposal, masks: Tensor, void: Tensor | None, progress: float
+    ) -> Tensor:
+        """Losses of one frame, averaged over the contests that a sample has objects in."""
+        share = self.share(progress)
         found = contests(proposal, masks, void)
         losses = torch.stack([self.measure(contest, share) for contest in found])
         taking_part = torch.stack([contest.members.any(1) for contest in found])
         return (losses * taking_part).sum(0) / taking_part.sum(0).clamp(min=1)
 
-    def frames(
-        self, proposals: Sequence[Proposal], clip: Clip, progress: float
-    ) -> dict[int, Tensor]:
-        """Losses of the frames of a clip that a model looked at through its memory.
 
-        Args:
-            proposals: T of them, as `Segmenter.forward` gives them; that of a given frame has no
-                readout where the model does not look at it again, and says nothing.
-            clip: the truth.
-            progress: of the training, in [0, 1].
-
-        Returns:
-            Place in the clip -> scalar, the mean over the samples.
-        """
-        share = self.share(progress)
-        void = [None] * len(proposals) if clip.void is None else clip.void.unbind(1)
-        return {
-            t: self.frame(proposal, clip.masks[:, t], void[t], share).mean()
-            for t, proposal in enumerate(proposals)
-            if proposal.readout is not None
-        }
-
-    @abstractmethod
-    def forward(self, proposals: Sequence[Proposal], clip: Clip, progress: float) -> Tensor:
-        """The loss of a clip, a scalar; arguments as of `frames`.
-
-        Raises:
-            InputError: if the clip shows no frame that counts.
-        """
-
-
-class SegmentationLoss(ClipLoss):
+class SegmentationLoss(ContestLoss):
     """Half bootstrapped cross entropy, half soft Jaccard, over the frames of a clip.
 
     The frame whose masks were given counts too, where the model looks at it again, with a weight
@@ -197,7 +234,7 @@ class SegmentationLoss(ClipLoss):
         return later if given is None else later + (1 - progress) * given
 
 
-class MatchingLoss(ClipLoss):
+class MatchingLoss(ContestLoss):
     """Bootstrapped cross entropy plus Dice, summed over the frames of a clip but the given one.
 
     Models that decode every object by itself are compared by what soft aggregation makes of their
@@ -224,9 +261,7 @@ class MatchingLoss(ClipLoss):
         return entropy + each.sum(1) / contest.members.sum(1).clamp(min=1)
 
     def forward(self, proposals: Sequence[Proposal], clip: Clip, progress: float) -> Tensor:
-        losses = self.frames(proposals, clip, progress)
-        losses.pop(0, None)
-        return torch.stack(_some(losses)).sum()
+        return self.later(proposals, clip, progress).sum()
 
 
 def _some(losses: dict[int, Tensor]) -> list[Tensor]:
@@ -243,46 +278,53 @@ class Contest:
         logits: (B, 1 + n, H, W), background first.
         target: (B, H, W) int64, the winner; `IGNORE` where there is no truth.
         members: (B, n) bool, which of the objects a sample has in this contest.
+        columns: the n places of its objects among those of the proposal.
     """
 
     logits: Tensor
     target: Tensor
     members: Tensor
+    columns: list[int]
 
 
-def contests(proposal: Proposal, masks: Tensor, void: Tensor | None) -> list[Contest]:
+def contests(
+    proposal: Proposal, masks: Tensor, void: Tensor | None, candidate: int = 0
+) -> list[Contest]:
     """A proposal and its truth as one classification per background.
 
     Args:
         proposal: of a frame.
         masks: (B, O, H, W) bool, the truth at the source size.
         void: (B, H, W) bool, or None.
+        candidate: which of those of every object and background.
 
     Returns:
         With learned backgrounds, a contest per identity group. Without, one of all objects where
         they exclude each other, and one per object where they may overlap.
     """
     objects = proposal.objects
-    logits = restore(proposal.logits[:, :, 0], proposal.geometry)
+    logits = restore(proposal.logits[:, :, candidate], proposal.geometry)
     found = []
     if proposal.background is not None:
-        background = restore(proposal.background[:, :, 0], proposal.geometry)
+        background = restore(proposal.background[:, :, candidate], proposal.geometry)
         for g in range(background.shape[1]):
             columns, inside = objects.members(g)
             scores = torch.cat((background[:, g : g + 1], logits[:, columns]), 1)
-            found.append(_contest(scores, masks[:, columns], inside & objects.alive[:, columns]))
+            members = inside & objects.alive[:, columns]
+            found.append(_contest(scores, masks[:, columns], members, columns))
     else:
         shares = logits.float().sigmoid() * objects.alive.to(logits.device)[..., None, None]
         every = list(range(objects.count))
         for columns in [every] if objects.exclusive else [[o] for o in every]:
             scores = log_odds(shares[:, columns])
-            found.append(_contest(scores, masks[:, columns], objects.alive[:, columns]))
+            members = objects.alive[:, columns]
+            found.append(_contest(scores, masks[:, columns], members, columns))
     if void is None:
         return found
-    return [Contest(c.logits, c.target.masked_fill(void, IGNORE), c.members) for c in found]
+    return [replace(c, target=c.target.masked_fill(void, IGNORE)) for c in found]
 
 
-def _contest(scores: Tensor, masks: Tensor, members: Tensor) -> Contest:
+def _contest(scores: Tensor, masks: Tensor, members: Tensor, columns: list[int]) -> Contest:
     """Logits (B, 1 + n, H, W) and masks (B, n, H, W), without those who are not members (B, n)."""
     members = members.to(scores.device)
     inside = members[..., None, None]
@@ -290,4 +332,4 @@ def _contest(scores: Tensor, masks: Tensor, members: Tensor) -> Contest:
     numbers = torch.arange(1, members.shape[1] + 1, device=masks.device)[:, None, None]
     nobody = torch.zeros(scores.shape[0], 1, *scores.shape[2:], dtype=torch.int64)
     target = torch.cat((nobody.to(masks.device), (masks & inside) * numbers), 1).amax(1)
-    return Contest(logits, target, members)
+    return Contest(logits, target, members, columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from vosfm.errors import InputError
 from vosfm.types import Box, Points, Size
 
 Given = Tensor | NDArray[np.bool_] | Box | Points
-"""What can be given of an object: its mask (H, W), a box, or points."""
+"""What can be given of an object: its mask (H, W), a box, or points, with a box or without."""
 
 Predict = Callable[[Sequence[Box | Points]], Tensor]
 """From P boxes and points to logits (P, H, W), as a `Prompter` makes them of one frame."""
@@ -29,6 +30,7 @@ def to_masks(
     exclusive: bool,
     device: torch.device,
     predict: Predict | None = None,
+    known: frozenset[int] = frozenset(),
 ) -> dict[int, Tensor]:
     """Check what is given with a frame, and make masks of it.
 
@@ -42,6 +44,8 @@ def to_masks(
         exclusive: whether a pixel belongs to one object at most.
         device: of the result.
         predict: what makes masks of boxes and points; None where nothing does.
+        known: objects that are tracked already, of which points may say what does not belong to
+            them alone.
 
     Returns:
         Object id -> (H, W) bool, each with at least one pixel, in the order of `prompts`.
@@ -51,21 +55,66 @@ def to_masks(
             or points do not fit the frame, nothing is found there, or there is nothing to make
             masks of them.
     """
+    given = sort_out(prompts, size, time, exclusive, device, known)
+    masks, drawn = dict(given.masks), given.drawn
+    if drawn and predict is None:
+        object_id, one = next(iter(drawn.items()))
+        raise InputError(
+            f"frame {time}, object {object_id}: this model takes masks, not "
+            f"{type(one).__name__.lower()}: name a prompter (Tracker(prompter=...), --prompter on "
+            "the command line), or use a model with a prompt encoder"
+        )
+    if drawn and predict is not None:
+        masks |= _found(drawn, predict, masks, time, exclusive)
+    return {object_id: masks[object_id] for object_id in prompts}
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """What is given with a frame, by kind.
+
+    Attributes:
+        masks: object id -> (H, W) bool, each with at least one pixel.
+        drawn: object id -> box or points, each within the frame.
+    """
+
+    masks: Mapping[int, Tensor]
+    drawn: Mapping[int, Box | Points]
+
+
+def sort_out(
+    prompts: Mapping[int, Given],
+    size: Size,
+    time: int,
+    exclusive: bool,
+    device: torch.device,
+    known: frozenset[int] = frozenset(),
+) -> Sorted:
+    """Check what is given with a frame, and tell masks from boxes and points.
+
+    Args:
+        prompts: object id -> what is given of it.
+        size: (H, W) of the frame.
+        time: its index, for messages.
+        exclusive: whether a pixel belongs to one object at most.
+        device: of the masks.
+        known: objects that are tracked already, of which points may say what does not belong to
+            them alone.
+
+    Raises:
+        InputError: if a mask is empty or of another size, given masks overlap that must not, or a
+            box or points do not fit the frame.
+    """
     masks: dict[int, Tensor] = {}
     drawn: dict[int, Box | Points] = {}
     for object_id, given in prompts.items():
         where = f"frame {time}, object {object_id}"
-        if isinstance(given, Box | Points):
-            if predict is None:
-                raise InputError(
-                    f"{where}: this model takes masks, not {type(given).__name__.lower()}: name a "
-                    "prompter (Tracker(prompter=...), --prompter on the command line), or use a "
-                    "model with a prompt encoder"
-                )
-            if isinstance(given, Box):
-                _check_box(given, size, where)
-            else:
-                _check_points(given, size, where)
+        if isinstance(given, Box):
+            _check_box(given, size, where)
+            drawn[object_id] = given
+            continue
+        if isinstance(given, Points):
+            _check_points(given, size, where, object_id in known)
             drawn[object_id] = given
             continue
         mask = torch.as_tensor(given, device=device).bool()
@@ -83,9 +132,36 @@ def to_masks(
                 f"frame {time}: masks overlap on {int((covered > 1).sum())} pixels: allow it with "
                 "exclusive=False (--overlap on the command line)"
             )
-    if drawn and predict is not None:
-        masks |= _found(drawn, predict, masks, time, exclusive)
-    return {object_id: masks[object_id] for object_id in prompts}
+    return Sorted(masks, drawn)
+
+
+def check_drawn(prompts: Mapping[int, Mapping[int, Given]], length: int, size: Size) -> None:
+    """Check the boxes and points of a video before its first frame is looked at.
+
+    Masks are large, and are checked with their frames.
+
+    Args:
+        prompts: frame index -> object id -> what is given of it.
+        length: of the video, in frames.
+        size: (H, W) of its frames.
+
+    Raises:
+        InputError: if something is given of a frame past the end, or a box or points do not fit
+            their frame.
+    """
+    known: set[int] = set()
+    for frame, objects in sorted(prompts.items()):
+        for object_id, given in objects.items():
+            where = f"frame {frame}, object {object_id}"
+            if not 0 <= frame < length:
+                raise InputError(
+                    f"{where}: no such frame, the video has frames 0 to {length - 1}: count from 0"
+                )
+            if isinstance(given, Box):
+                _check_box(given, size, where)
+            elif isinstance(given, Points):
+                _check_points(given, size, where, object_id in known)
+        known |= set(objects)
 
 
 def read_prompts(path: str | Path) -> dict[int, dict[int, Box | Points]]:
@@ -93,7 +169,8 @@ def read_prompts(path: str | Path) -> dict[int, dict[int, Box | Points]]:
 
     Args:
         path: of a JSON file {"FRAME": {"ID": {"box": [x0, y0, x1, y1]}}}, with
-            {"points": [[x, y, label], ...]} in place of a box; frames are counted from 0.
+            {"points": [[x, y, label], ...]} in place of a box or beside it; frames are counted
+            from 0.
 
     Returns:
         Frame index -> object id -> what is given of it.
@@ -124,27 +201,26 @@ def drawn_prompts(
 
     Args:
         boxes: (id, x0, y0, x1, y1) each.
-        points: (id, x, y, label) each; those of one id belong together.
+        points: (id, x, y, label) each; those of one id belong together, and to its box.
 
     Returns:
         Object id -> what is given of it.
 
     Raises:
-        InputError: if an id is no whole number, or an object is given twice.
+        InputError: if an id is no whole number, or an object has two boxes.
     """
-    drawn: dict[int, Box | Points] = {}
+    boxed: dict[int, Box] = {}
     for box in boxes:
         object_id = _whole(box[0], "--box: object")
-        if object_id in drawn:
+        if object_id in boxed:
             raise InputError(f"--box: object {object_id} is given twice: give one box for each")
-        drawn[object_id] = Box(*box[1:])
+        boxed[object_id] = Box(*box[1:])
+    drawn: dict[int, Box | Points] = dict(boxed)
     gathered: dict[int, list[Sequence[float]]] = {}
     for point in points:
         gathered.setdefault(_whole(point[0], "--point: object"), []).append(point[1:])
     for object_id, given in gathered.items():
-        if object_id in drawn:
-            raise InputError(f"object {object_id} is given as a box and as points: give one")
-        drawn[object_id] = _points(given, f"--point: object {object_id}")
+        drawn[object_id] = _points(given, f"--point: object {object_id}", boxed.get(object_id))
     return drawn
 
 
@@ -220,8 +296,10 @@ def _check_box(box: Box, size: Size, where: str) -> None:
         )
 
 
-def _check_points(points: Points, size: Size, where: str) -> None:
+def _check_points(points: Points, size: Size, where: str, known: bool) -> None:
     height, width = size
+    if points.box is not None:
+        _check_box(points.box, size, where)
     if len(points.xy) != len(points.labels):
         raise InputError(
             f"{where}: {len(points.xy)} points but {len(points.labels)} labels: give one for each"
@@ -229,7 +307,8 @@ def _check_points(points: Points, size: Size, where: str) -> None:
     for label in points.labels:
         if label not in (0, 1):
             raise InputError(f"{where}: label {label}: give 1 for inside, 0 for outside")
-    if 1 not in points.labels:
+    found = points.box is not None or (known and points.labels)
+    if 1 not in points.labels and not found:
         raise InputError(f"{where}: no point lies inside the object: give one with label 1")
     for x, y in points.xy:
         if not (0 <= x < width and 0 <= y < height):
@@ -257,28 +336,31 @@ def _whole(value: Any, where: str) -> int:
 
 
 def _drawn(given: Any, where: str) -> Box | Points:
-    kind, values = next(iter(given.items())) if isinstance(given, dict) and given else ("", None)
-    if isinstance(values, list) and len(given) == 1:
-        if kind == "box" and len(values) == 4 and all(map(_number, values)):
-            return Box(*map(float, values))
-        if kind == "points" and all(
-            isinstance(point, list) and len(point) == 3 and all(map(_number, point))
-            for point in values
-        ):
-            return _points(values, where)
+    known = isinstance(given, dict) and given and given.keys() <= {"box", "points"}
+    if known and _numbers(given.get("box", [0] * 4), 4):
+        box = Box(*map(float, given["box"])) if "box" in given else None
+        points = given.get("points")
+        if box is not None and "points" not in given:
+            return box
+        if isinstance(points, list) and points and all(_numbers(point, 3) for point in points):
+            return _points(points, where, box)
     raise InputError(
-        f'{where}: need {{"box": [x0, y0, x1, y1]}} or {{"points": [[x, y, label], ...]}}'
+        f'{where}: need {{"box": [x0, y0, x1, y1]}}, {{"points": [[x, y, label], ...]}} or both'
     )
+
+
+def _numbers(values: Any, count: int) -> bool:
+    return isinstance(values, list) and len(values) == count and all(map(_number, values))
 
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _points(given: Iterable[Sequence[float]], where: str) -> Points:
+def _points(given: Iterable[Sequence[float]], where: str, box: Box | None) -> Points:
     """Points of (x, y, label) each."""
     xy, labels = [], []
     for x, y, label in given:
         xy.append((float(x), float(y)))
         labels.append(_whole(label, f"{where}: label"))
-    return Points(tuple(xy), tuple(labels))
+    return Points(tuple(xy), tuple(labels), box)

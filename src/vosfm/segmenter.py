@@ -18,19 +18,22 @@ from vosfm.encoders import Encoder
 from vosfm.errors import InputError
 from vosfm.mask_encoders import MaskEncoder
 from vosfm.memory import Memory
-from vosfm.ops.aggregation import aggregate, share
+from vosfm.ops.aggregation import aggregate, compete, share
 from vosfm.ops.resizing import prepare, resize_masks
 from vosfm.prompters import Prompter
-from vosfm.prompts import Given, to_masks
+from vosfm.prompts import Given, sort_out, to_masks
 from vosfm.types import (
+    Box,
     Clip,
     Decoded,
     Encoding,
     Features,
     Geometry,
     Objects,
+    Points,
     Prompt,
     Proposal,
+    Readout,
     Size,
     State,
     When,
@@ -82,6 +85,11 @@ class Segmenter(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.encoder.mean.device
+
+    @property
+    def understands(self) -> bool:
+        """Whether what is given of a frame goes to the decoder, as it was given."""
+        return self.decoder.prompted and not self.memory.reader.rereads
 
     def start(
         self,
@@ -136,6 +144,8 @@ class Segmenter(nn.Module):
                     f"frame {state.time}: no object has a mask yet: give the first frame's masks"
                 )
             return self._decode(state, state.objects, features)
+        if self.understands:
+            return self._prompt(state, features, prompts)
         tracked = None
         if not isinstance(prompts, Prompt):
             if self._tracks_others(state, prompts):
@@ -182,15 +192,21 @@ class Segmenter(nn.Module):
         Returns:
             The state before the next frame.
         """
-        when = When(state.time, proposal.prompt is not None, state.seed)
+        when = _when(state, proposal)
         banks, readout, encoding = state.banks, proposal.readout, proposal.encoding
         if not self.memory.due(banks, when):
             encoding = None
         elif masks is not None or encoding is None:
             if masks is None:
-                masks = self.aggregate(proposal, size=features.geometry.prepared)
+                masks = self._remembered(proposal)
             encoding = self._encode_masks(features, masks, proposal.objects, void)
-        entry = self.memory.reader.entry(features, readout, encoding, proposal.carry)
+        quality, presence = self._trust(proposal)
+        carry = dict(proposal.carry)
+        if proposal.objects.identities is None:
+            carry |= {name: proposal.of_choice(leaf) for name, leaf in proposal.candidates.items()}
+            carry |= {} if presence is None else {"presence": presence}
+        entry = self.memory.reader.entry(features, readout, encoding, carry)
+        entry = replace(entry, quality=quality, presence=presence)
         if readout is not None:
             banks = self.memory.observe(banks, readout.usage)
         banks = self.memory.write(banks, entry, when)
@@ -206,24 +222,13 @@ class Segmenter(nn.Module):
         Returns:
             (B, O, H, W) probabilities in [0, 1]. Given masks stand as they were given; where
             objects exclude each other, they displace what was tracked. Of several candidates, the
-            one with the best score.
+            one that was chosen, or that with the best score.
         """
         size = size or proposal.geometry.source
         if proposal.prompt is None:
-            logits, background = proposal.logits[:, :, 0], proposal.background
-            if proposal.scores is not None:
-                best = proposal.scores.argmax(2)[:, :, None, None, None]
-                logits = proposal.logits.take_along_dim(best, 2)[:, :, 0]
-            return aggregate(
-                logits,
-                None if background is None else background[:, :, 0],
-                proposal.objects,
-                proposal.geometry,
-                size,
-            )
-        return self._settle(
-            proposal.objects, proposal.geometry, proposal.prompt, proposal.tracked, size
-        )
+            return self._decoded(proposal, size)
+        tracked = proposal if self.understands else proposal.tracked
+        return self._settle(proposal.objects, proposal.geometry, proposal.prompt, tracked, size)
 
     def remove(self, state: State, object_ids: list[int] | tuple[int, ...]) -> State:
         """Forget objects; memory that no living object needs is dropped.
@@ -294,18 +299,85 @@ class Segmenter(nn.Module):
         features: Features,
         encoding: Encoding | None = None,
     ) -> Proposal:
-        readout = self.memory.read(state.banks, features, objects.rows, encoding)
+        when = When(state.time, encoding is not None, state.seed, guidance=state.guidance)
+        readout = self.memory.read(state.banks, features, objects.rows, when, encoding)
         decoded: Decoded = self.decoder(features, readout, objects)
-        return Proposal(
+        return _proposal(objects, features.geometry, readout, decoded, encoding=encoding)
+
+    def _prompt(
+        self, state: State, features: Features, prompts: Mapping[int, Given] | Prompt
+    ) -> Proposal:
+        """Let the decoder see what is given with a frame."""
+        drawn: dict[int, Box | Points] = {}
+        if isinstance(prompts, Prompt):
+            objects, prompt = state.objects, prompts
+        else:
+            source, known = features.geometry.source, _seen(state)
+            given = sort_out(
+                prompts, source, state.time, state.objects.exclusive, self.device, known
+            )
+            objects = identification.join(state.objects, list(prompts), None, state.time)
+            prompt = self._lay(objects, given.masks, source)
+            columns = {int(i): c for c, i in enumerate(objects.ids[0]) if objects.alive[0, c]}
+            drawn = {columns[object_id]: one for object_id, one in given.drawn.items()}
+        fresh = objects.born >= state.time
+        when = When(state.time, True, state.seed, guidance=state.guidance)
+        readout = self.memory.read(state.banks, features, objects.rows, when)
+        tracked = None if bool(fresh.all()) else self.decoder(features, readout, objects)
+        decoded = self.decoder.prompt(features, readout, objects, prompt, drawn, tracked, fresh)
+        pointed = torch.zeros_like(objects.alive)
+        pointed[:, list(drawn)] = True
+        return _proposal(
             objects,
             features.geometry,
-            decoded.logits,
             readout,
-            decoded.background,
-            decoded.scores,
-            decoded.carry,
-            encoding,
+            decoded,
+            prompt=prompt,
+            pointed=pointed if drawn else None,
         )
+
+    def _decoded(self, proposal: Proposal, size: Size) -> Tensor:
+        """Probabilities (B, O, *size) of what was decoded of a frame."""
+        logits, background = proposal.of_choice(proposal.logits), proposal.background
+        if background is None and self.mask_encoder.independent:
+            return compete(logits, proposal.objects, proposal.geometry, size)
+        return aggregate(
+            logits,
+            None if background is None else background[:, :, 0],
+            proposal.objects,
+            proposal.geometry,
+            size,
+        )
+
+    def _remembered(self, proposal: Proposal) -> Tensor:
+        """Masks (B, O, *prepared) of a proposal, as the memory takes them."""
+        size = proposal.geometry.prepared
+        if not self.mask_encoder.independent:
+            return self.aggregate(proposal, size=size)
+        alone = replace(proposal, objects=replace(proposal.objects, exclusive=False))
+        masks = self._decoded(alone, size)
+        if proposal.pointed is None:
+            return masks
+        # What a user pointed out is certain, however faint it was decoded.
+        pointed = proposal.pointed.to(masks.device)[..., None, None]
+        return torch.where(pointed, (masks > 0.5).to(masks.dtype), masks)
+
+    def _trust(self, proposal: Proposal) -> tuple[Tensor | None, Tensor | None]:
+        """Quality and presence (B, R) of what is remembered; None where a model does not tell."""
+        if proposal.objects.identities is not None:
+            return None, None
+        told = proposal if self.understands or proposal.tracked is None else proposal.tracked
+        quality = presence = None
+        if self.decoder.candidates > 1:
+            none = proposal.logits.new_zeros(told.logits.shape[:2])
+            scores = none if told.scores is None else told.of_choice(told.scores)
+            quality = _filled(scores, proposal, 1.0)
+        if self.decoder.presence:
+            none = proposal.logits.new_zeros(told.logits.shape[:2])
+            presence = none if told.presence is None else told.presence
+            if not self.understands:  # a decoder that does says what it makes of a given mask
+                presence = _filled(presence, proposal, _SURE)
+        return quality, presence
 
     def _encode_masks(
         self, features: Features, masks: Tensor, objects: Objects, void: Tensor | None
@@ -333,21 +405,21 @@ class Segmenter(nn.Module):
         given = given.float()
         if tracked is None:
             return given
-        masks = self.aggregate(tracked, size=size)
+        masks = (
+            self._decoded(tracked, size) if self.understands else self.aggregate(tracked, size=size)
+        )
         joined = objects.count - masks.shape[1]
         masks = torch.cat((masks, masks.new_zeros(masks.shape[0], joined, *size)), 1)
         if objects.exclusive:
             masks = masks * (given.amax(1, keepdim=True) == 0)
         masks = torch.where(prompt.given.to(masks.device)[..., None, None], given, masks)
-        if tracked.background is None and objects.exclusive:
+        if tracked.background is None and objects.exclusive and not self.understands:
             return share(masks)
         return masks
 
     def _tracks_others(self, state: State, prompts: Mapping[int, Given]) -> bool:
         """Whether there are objects, seen before this frame, that nothing is given of."""
-        known = set(state.objects.ids[0][state.objects.alive[0]].tolist())
-        born = set(state.objects.ids[0][state.objects.born[0] < state.time].tolist())
-        return bool((known & born) - set(prompts))
+        return bool(_seen(state) - set(prompts))
 
     def _join(
         self,
@@ -359,19 +431,73 @@ class Segmenter(nn.Module):
         """Make room for new objects, and lay their masks beside each other."""
         source = features.geometry.source
         predict = None if self.prompter is None else partial(self.prompter, features)
-        masks = to_masks(prompts, source, state.time, state.objects.exclusive, self.device, predict)
+        exclusive = state.objects.exclusive
+        masks = to_masks(prompts, source, state.time, exclusive, self.device, predict, _seen(state))
         seen = None
         if tracked is not None and not state.objects.exclusive:
             seen = self.aggregate(tracked)[0] > 0.5
         objects = identification.join(state.objects, list(masks), masks, state.time, seen)
+        return objects, self._lay(objects, masks, source)
+
+    def _lay(self, objects: Objects, masks: Mapping[int, Tensor], source: Size) -> Prompt:
+        """Masks by object id, laid into the columns of the objects."""
         stacked = torch.zeros(1, objects.count, *source, dtype=torch.bool, device=self.device)
-        rows = torch.zeros(1, objects.count, dtype=torch.bool)
+        given = torch.zeros(1, objects.count, dtype=torch.bool)
         for column in objects.alive[0].nonzero()[:, 0].tolist():
             object_id = int(objects.ids[0, column])
             if object_id in masks:
                 stacked[0, column] = masks[object_id]
-                rows[0, column] = True
-        return objects, Prompt(stacked, rows)
+                given[0, column] = True
+        return Prompt(stacked, given)
+
+
+def _seen(state: State) -> frozenset[int]:
+    """Ids of the living objects that were given before this frame."""
+    objects = state.objects
+    return frozenset(objects.ids[0][objects.alive[0] & (objects.born[0] < state.time)].tolist())
+
+
+def _proposal(
+    objects: Objects,
+    geometry: Geometry,
+    readout: Readout,
+    decoded: Decoded,
+    encoding: Encoding | None = None,
+    prompt: Prompt | None = None,
+    pointed: Tensor | None = None,
+) -> Proposal:
+    return Proposal(
+        objects,
+        geometry,
+        decoded.logits,
+        readout,
+        decoded.background,
+        decoded.scores,
+        decoded.carry,
+        encoding,
+        prompt,
+        presence=decoded.presence,
+        candidates=decoded.candidates,
+        pointed=pointed,
+    )
+
+
+def _when(state: State, proposal: Proposal) -> When:
+    """The circumstances of a commit."""
+    objects, given = proposal.objects, proposal.given
+    rows = given
+    if objects.identities is not None:
+        rows = torch.zeros(given.shape[0], objects.rows, dtype=torch.bool)
+        rows = rows.scatter_reduce(1, objects.row, given, "amax")
+    somebody = proposal.prompt is not None or proposal.pointed is not None
+    return When(state.time, somebody, state.seed, rows, state.guidance)
+
+
+def _filled(told: Tensor, proposal: Proposal, given: float) -> Tensor:
+    """Say one thing of all that was given, and of objects that joined."""
+    joined = proposal.objects.count - told.shape[1]
+    told = F.pad(told, (0, joined), value=given)
+    return told.masked_fill(proposal.given.to(told.device), given)
 
 
 def _certain(masks: Tensor, geometry: Geometry, stride: int) -> Tensor:

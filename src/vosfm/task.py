@@ -22,6 +22,7 @@ from vosfm.losses import ClipLoss, SegmentationLoss
 from vosfm.metrics import VideoSegmentation
 from vosfm.optimisation import parameter_groups
 from vosfm.schedules import Polynomial, Schedule
+from vosfm.search import Search
 from vosfm.segmenter import Segmenter
 from vosfm.tracker import Result, Tracker
 from vosfm.types import Clip
@@ -51,6 +52,7 @@ class SegmentationTask(L.LightningModule):
         scales: of the frame, at which videos are seen; masks are the mean over them. See
             `vosfm.augment`.
         flip: look at every scale mirrored, too.
+        search: which proposals become memory when videos are tracked; None for `Greedy`.
         weights: checkpoint to start from, of any kind that `vosfm.checkpoints.load` reads; None for
             the weights that the segmenter was built with.
         backbone: checkpoint of an image classifier to start the encoder from, as
@@ -78,6 +80,7 @@ class SegmentationTask(L.LightningModule):
         exclusive: bool = True,
         scales: tuple[float, ...] = (1.0,),
         flip: bool = False,
+        search: Search | None = None,
         weights: str | None = None,
         backbone: str | None = None,
         channels_last: bool = False,
@@ -88,6 +91,7 @@ class SegmentationTask(L.LightningModule):
         augment(segmenter, scales, flip)  # a wrong scale shows before the training
         self.scales = scales
         self.flip = flip
+        self.search = search
         if backbone is not None:
             load_backbone(segmenter, backbone)
         if weights is not None:
@@ -142,7 +146,7 @@ class SegmentationTask(L.LightningModule):
     def tracker(self) -> Tracker:
         """A tracker for one video, as validation, test and prediction use it."""
         augmented = augment(fuse(self.segmenter), self.scales, self.flip)
-        return Tracker(augmented, exclusive=self.exclusive)
+        return Tracker(augmented, self.search, self.exclusive)
 
     def on_validation_epoch_end(self) -> None:
         """Log J and F of the validation videos."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TypeVar, get_args
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import (
@@ -24,10 +22,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
-from torch import nn
 
 from vosfm import zoo
 from vosfm.augmentation import augment
+from vosfm.both_ways import Pass, backward_pass, first_masks, forward_pass
 from vosfm.checkpoints.loading import load
 from vosfm.checkpoints.state import save_state
 from vosfm.data.drawing import overlay
@@ -36,19 +34,12 @@ from vosfm.data.open import open_video
 from vosfm.data.results import ResultFolder
 from vosfm.data.video import Video
 from vosfm.errors import InputError
-from vosfm.files import whole
 from vosfm.fusion import fuse
 from vosfm.prompters import Prompter
-from vosfm.prompts import Given, drawn_prompts, merge_prompts, read_prompts
+from vosfm.prompts import check_drawn, drawn_prompts, merge_prompts, read_prompts
+from vosfm.provenance import finished_passes, stamp_of, write_record
 from vosfm.segmenter import Segmenter
 from vosfm.tracker import Precision, Prompts, Tracker
-from vosfm.types import Box, Points
-
-STREAM = "stream.safetensors"
-"""The tracker's state in a folder of results, while there are frames left."""
-
-RECORD = "track.json"
-"""What a folder of results was made from."""
 
 OVERLAY = "overlay.mp4"
 
@@ -70,6 +61,7 @@ def track(
     prompts: Prompts | None = None,
     prompter: Prompter | None = None,
     memory_limit: int | None = None,
+    backward: bool = False,
 ) -> int:
     """Track a video and write its masks, a state to go on from, and an overlay video.
 
@@ -93,12 +85,15 @@ def track(
         prompts: what is given, by frame and object; None for the masks of the video.
         prompter: what makes masks of boxes and points, see `vosfm.Tracker`.
         memory_limit: bytes that the memory may take, see `vosfm.Tracker`.
+        backward: also track every object from the frame in which it is first given back to the
+            beginning. Where objects exclude each other, a pixel that both directions claim stays
+            with the object that was tracked forward.
 
     Returns:
-        The number of frames tracked by this run.
+        The number of frames tracked by this run; those that were seen both ways count twice.
 
     Raises:
-        InputError: if a frame, a mask or a scale is unusable, `out` is not empty, or it holds
+        InputError: if a frame, a prompt or a scale is unusable, `out` is not empty, or it holds
             results of another video, model, prompter or prompt.
     """
     if save_every < 1:
@@ -106,30 +101,39 @@ def track(
     augmented = augment(fuse(segmenter), scales, flip)
     if prompts is None:
         prompts = video.prompts()
+    check_drawn(prompts, len(video), video.size)
     out = Path(out)
-    stamp = _stamp(segmenter, video, prompts, exclusive)
+    stamp = stamp_of(segmenter, video, prompts, prompter)
+    stamp["choice of --overlap"] = not exclusive
     stamp["choice of --scales or --flip"] = [*map(float, scales), flip]
     stamp["choice of --precision"] = precision
-    stamp["prompter"] = None if prompter is None else _digest(prompter)
-    finished = _is_finished(out, stamp, resume)
+    stamp["choice of --backward"] = backward
+    finished = finished_passes(out, stamp, resume)
     results = ResultFolder(out, video.frame_names, overlap=not exclusive)
+    passes = [forward_pass(video, prompts, results)]
+    if backward and (before := backward_pass(video, prompts, results)) is not None:
+        passes.append(before)
     tracked = 0
-    if not finished:
-        tracker = Tracker(
-            augmented,
-            exclusive=exclusive,
-            precision=precision,
-            prompter=prompter,
-            memory_limit=memory_limit,
-        )
-        if (out / STREAM).is_file():
-            tracker.resume(out / STREAM)
-        tracked = len(video) - tracker.time
-        _track(tracker, video, prompts, results, stamp, save_every, progress)
-        _write_record(out, stamp, finished=True)
-        (out / STREAM).unlink(missing_ok=True)
+    for one in passes:
+        if one.name not in finished:
+            tracker = Tracker(
+                augmented,
+                exclusive=exclusive,
+                precision=precision,
+                prompter=prompter,
+                memory_limit=memory_limit,
+            )
+            if (out / one.stream).is_file():
+                tracker.resume(out / one.stream)
+            tracked += len(one.video) - tracker.time
+            begin = partial(write_record, out, stamp, finished)
+            _track(tracker, one, begin, save_every, progress)
+            finished = (*finished, one.name)
+            write_record(out, stamp, finished)
+        (out / one.stream).unlink(missing_ok=True)
     if rate is not None and not (out / OVERLAY).is_file():
-        _draw(video, results, out / OVERLAY, rate, progress)
+        seen = 0 if backward else min(prompts)
+        _draw(video, results, seen, out / OVERLAY, rate, progress)
     return tracked
 
 
@@ -163,6 +167,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overlap",
         action="store_true",
         help="let objects overlap; the masks then lie in one folder per object",
+    )
+    parser.add_argument(
+        "--backward",
+        action="store_true",
+        help="also track every object from the frame in which it is first given back to the "
+        "beginning; a pixel that both directions claim stays with the object that was tracked "
+        "forward, with --overlap with both. The first mask may then be of any frame",
     )
     parser.add_argument(
         "--scales",
@@ -245,6 +256,7 @@ def main(args: argparse.Namespace) -> None:
             prompts=prompts,
             prompter=None if prompter is None else prompter.to(device),
             memory_limit=None if args.memory_limit is None else int(args.memory_limit * 2**20),
+            backward=args.backward,
         )
     finally:
         if progress.live.is_started:
@@ -262,7 +274,8 @@ def _add_drawn(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar=("ID", "X0", "Y0", "X1", "Y1"),
-        help="an object of the first frame, by its left, top, right and bottom in pixels",
+        help="an object of the first frame, by its left, top, right and bottom in pixels; points "
+        "of the same ID go with it",
     )
     parser.add_argument(
         "--point",
@@ -279,7 +292,8 @@ def _add_drawn(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="JSON",
         help='boxes and points of any frame: {"FRAME": {"ID": {"box": [X0, Y0, X1, Y1]}, '
-        '"ID": {"points": [[X, Y, LABEL], ...]}}}, frames counted from 0',
+        '"ID": {"points": [[X, Y, LABEL], ...]}}}, or both for one ID; frames counted from 0. What '
+        "is given of an object again, in a later frame, corrects it",
     )
     parser.add_argument(
         "--prompter",
@@ -295,7 +309,7 @@ def _add_drawn(parser: argparse.ArgumentParser) -> None:
 def _prompts(args: argparse.Namespace, video: Video) -> Prompts:
     sources: list[Prompts] = []
     if args.masks is not None:
-        sources.append(video.prompts())
+        sources.append(first_masks(video) if args.backward else video.prompts())
     if args.prompts is not None:
         sources.append(read_prompts(args.prompts))
     if args.box or args.point:
@@ -315,38 +329,46 @@ def _prompter(args: argparse.Namespace) -> Prompter | None:
 
 def _track(
     tracker: Tracker,
-    video: Video,
-    prompts: Prompts,
-    results: ResultFolder,
-    stamp: Mapping[str, object],
+    one: Pass,
+    begin: Callable[[], None],
     save_every: int,
     progress: Progress | None,
 ) -> None:
     written = tracker.time
     kept = tracker.state  # after the last frame whose masks are written
-    frames = tracker.track(video.frames(written), prompts)
+    stream = one.masks.path / one.stream
+    frames = tracker.track(one.video.frames(written), one.prompts)
+    what = f"{one.video.name}, {one.name}"
     try:
-        for result in _shown(frames, video.name, progress, written, len(video)):
+        for result in _shown(frames, what, progress, written, len(one.video)):
             if result.frame == 0:  # not before: a run that fails at once leaves nothing behind
-                _write_record(results.path, stamp, finished=False)
-            results.write(result)
+                begin()
+            one.masks.write(result)
             written, kept = result.frame + 1, tracker.state
-            if written % save_every == 0:
-                tracker.save(results.path / STREAM)
+            if kept is not None and written % save_every == 0:
+                tracker.save(stream)
     except BaseException:
         if kept is not None and kept.time == written:
-            save_state(kept, results.path / STREAM)
+            save_state(kept, stream)
         raise
 
 
 def _draw(
-    video: Video, results: ResultFolder, path: Path, rate: float, progress: Progress | None
+    video: Video,
+    results: ResultFolder,
+    seen: int,
+    path: Path,
+    rate: float,
+    progress: Progress | None,
 ) -> None:
+    """Draw the overlay video; no object is seen before frame `seen`."""
     frames = _shown(video.frames(), "overlay", progress, 0, len(video))
     with VideoWriter(path, rate) as writer:
         for index, frame in enumerate(frames):
-            annotation = results.read(index)
-            writer.write(overlay(frame, annotation.masks, annotation.object_ids))
+            if index >= seen:
+                annotation = results.read(index)
+                frame = overlay(frame, annotation.masks, annotation.object_ids)
+            writer.write(frame)
 
 
 def _shown(
@@ -360,75 +382,6 @@ def _shown(
     for item in items:
         yield item
         progress.advance(task)
-
-
-def _is_finished(out: Path, stamp: Mapping[str, object], resume: bool) -> bool:
-    """Whether an earlier run tracked all frames.
-
-    Raises:
-        InputError: if there is no place for the results here.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; give a folder for the results")
-    if not (out.is_dir() and any(out.iterdir())):
-        return False
-    if not resume:
-        raise InputError(f"{out}: not empty; give another folder, or go on in it with --resume")
-    try:
-        record = json.loads((out / RECORD).read_text())
-    except (OSError, ValueError):
-        raise InputError(f"{out}: holds no results to go on with; give another folder") from None
-    for key, value in stamp.items():
-        if not isinstance(record, dict) or record.get(key) != value:
-            raise InputError(
-                f"{out}: was begun with another {key}; give the same one, or another folder"
-            )
-    return bool(record["finished"])
-
-
-def _write_record(out: Path, stamp: Mapping[str, object], finished: bool) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    with whole(out / RECORD) as partial:
-        partial.write_text(json.dumps({**stamp, "finished": finished}, indent=1) + "\n")
-
-
-def _stamp(
-    segmenter: Segmenter,
-    video: Video,
-    prompts: Prompts,
-    exclusive: bool,
-) -> dict[str, object]:
-    """What two runs must agree in to write the same masks."""
-    masks = hashlib.sha256()
-    for frame, given in sorted(prompts.items()):
-        for object_id, one in sorted(given.items()):
-            masks.update(f"{frame} {object_id}".encode())
-            masks.update(_bytes(one))
-    return {
-        "video": [video.name, len(video), *video.size],
-        "model": _digest(segmenter),
-        "mask": masks.hexdigest(),
-        "choice of --overlap": not exclusive,
-    }
-
-
-def _digest(model: nn.Module) -> str:
-    """Of its weights and settings."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    for name, module in model.named_modules():
-        for key, setting in sorted(vars(module).items()):
-            if key != "training" and isinstance(setting, str | int | float):
-                digest.update(f"{name}.{key}={setting}".encode())
-    return digest.hexdigest()
-
-
-def _bytes(given: Given) -> bytes:
-    if isinstance(given, Box | Points):
-        return repr(given).encode()
-    return np.packbits(np.asarray(given, dtype=bool)).tobytes()
 
 
 def _device(name: str) -> torch.device:

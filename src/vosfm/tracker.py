@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vosfm.checkpoints.state import load_state, save_state
+from vosfm.checkpoints.state import load_stream, save_state
 from vosfm.errors import InputError
 from vosfm.memory.footprint import footprint
 from vosfm.prompters import Prompter
@@ -27,6 +27,9 @@ Prompts = Mapping[int, Mapping[int, Given]]
 
 Precision = Literal["32", "bf16"]
 """In what numbers a stream is computed: float32, or bfloat16 where that is safe."""
+
+
+_TOLD = frozenset({"pointer", "presence", "quality"})  # of the decoder, whatever the precision
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,11 @@ class Tracker:
         return self._skipped if self._beam is None else self._beam.state.time
 
     @property
+    def reported(self) -> int:
+        """Index of the first frame without a result; a search may hold some back."""
+        return self._skipped if self._beam is None else self.search.reported(self._beam)
+
+    @property
     def state(self) -> State | None:
         """Of the stream; None before the first prompt."""
         return None if self._beam is None else self._beam.state
@@ -133,7 +141,8 @@ class Tracker:
             yield from results
         self._check_end(prompts, self.time)
         if self._beam is not None:
-            yield from map(_result, self.search.flush(self._beam))
+            self._beam, finals = self.search.flush(self.segmenter, self._beam)
+            yield from map(_result, finals)
 
     @torch.inference_mode()
     def step(
@@ -191,7 +200,7 @@ class Tracker:
         """
         if self._beam is None:
             raise InputError(f"object {object_ids[0]} is not tracked: the stream has not begun")
-        self._beam = replace(self._beam, state=self.segmenter.remove(self._beam.state, object_ids))
+        self._beam = self.search.remove(self.segmenter, self._beam, object_ids)
 
     def save(self, path: str | Path) -> None:
         """Save the stream between two frames, as one safetensors file.
@@ -201,7 +210,7 @@ class Tracker:
         """
         if self._beam is None:
             raise InputError("nothing to save: the stream has not begun")
-        save_state(self._beam.state, path)
+        save_state(self._beam.state, path, self.search.pack(self._beam))
 
     def resume(self, path: str | Path) -> None:
         """Go on with a stream that `save` wrote.
@@ -209,21 +218,26 @@ class Tracker:
         Raises:
             InputError: if the file does not hold a stream of this model and precision.
         """
-        state = load_state(path, self.segmenter.device)
+        state, beside = load_stream(path, self.segmenter.device)
         expected = sorted(self.segmenter.start(state.size).banks)
         if sorted(state.banks) != expected:
             raise InputError(
                 f"{path}: banks {sorted(state.banks)}, this model has {expected}: "
                 "resume with the model that saved it"
             )
-        leaves = [leaf for contents in state.banks.values() for leaf in contents.rows.values()]
-        saved = {leaf.dtype for leaf in leaves if leaf.is_floating_point()}
+        saved = {
+            leaf.dtype
+            for name, contents in state.banks.items()
+            if getattr(self.segmenter.memory.banks[_bank(name)], "dtype", None) is None
+            for kind, leaf in contents.rows.items()
+            if leaf.is_floating_point() and kind not in _TOLD
+        }
         if saved - {self._dtype}:
             raise InputError(
                 f"{path}: its memory is of {', '.join(sorted(map(str, saved)))}, that of this "
                 f"tracker of {self._dtype}: resume with the precision that saved it"
             )
-        self._beam = self.search.start(state)
+        self._beam = self.search.unpack(state, beside)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -273,6 +287,11 @@ class Tracker:
         late = [index for index in prompts if not 0 <= index < end]
         if late:
             raise InputError(f"prompt for frame {late[0]}: the video has frames 0 to {end - 1}")
+
+
+def _bank(name: str) -> str:
+    """The bank's own name; a view of an augmented model goes before it."""
+    return name.rpartition("/")[2]
 
 
 def _mebibytes(count: int) -> str:

@@ -106,10 +106,14 @@ class Box:
 
 @dataclass(frozen=True)
 class Points:
-    """Point prompts: ((x, y), ...) in pixels of the source frame, labels 1 inside and 0 outside."""
+    """Point prompts: ((x, y), ...) in pixels of the source frame, labels 1 inside and 0 outside.
+
+    With a `box`, both speak of the same object.
+    """
 
     xy: tuple[tuple[float, float], ...]
     labels: tuple[int, ...]
+    box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -212,12 +216,16 @@ class Decoded:
         scores: (B, O, K), predicted quality of each candidate in [0, 1]; None where K is 1.
         carry: what the memory wants to know of the decoding, (B, R, ...) each; "hidden" is the
             hidden state as the decoder moves it on.
+        presence: (B, O), logit that an object is in the frame at all; None if nobody says.
+        candidates: what the memory wants to know of each candidate, (B, O, K, ...) each.
     """
 
     logits: Tensor
     background: Tensor | None = None
     scores: Tensor | None = None
     carry: Mapping[str, Tensor] = field(default_factory=dict)
+    presence: Tensor | None = None
+    candidates: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -229,26 +237,60 @@ class Entry:
         shared: named tensors that all rows have in common, (B, ...) each.
         state: named maps (B, R, C, h, w) that recurrent banks follow: "value", of the masks if they
             were encoded, and "hidden".
+        quality: (B, R), how good the remembered masks are said to be, in [0, 1]; 1 where they were
+            given. None if nobody says.
+        presence: (B, R), logit that the object is in the frame; None if nobody says.
     """
 
     rows: Mapping[str, Tensor] = field(default_factory=dict)
     shared: Mapping[str, Tensor] = field(default_factory=dict)
     state: Mapping[str, Tensor] = field(default_factory=dict)
+    quality: Tensor | None = None
+    presence: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What a search asks of the memory.
+
+    Attributes:
+        iou_threshold: only frames whose masks are said to be better are remembered, and only where
+            the object was in the frame; None to remember as the model does.
+        modulation: factors of the keys of the least and the most present entry, those between
+            them in order; None to look at all entries alike.
+        official: do as the released SAM2Long does where it differs from its paper.
+
+    Source: SAM2Long, section 3.3.
+    """
+
+    iou_threshold: float | None = None
+    modulation: tuple[float, float] | None = None
+    official: bool = False
+
+    @property
+    def selects(self) -> bool:
+        """Whether only some frames are remembered."""
+        return self.iou_threshold is not None
 
 
 @dataclass(frozen=True)
 class When:
-    """The circumstances of a write.
+    """The circumstances of a look at the memory, or of a write.
 
     Attributes:
         time: index of the frame in the stream.
         given: whether the frame was prompted, and so can be trusted.
         seed: the state's seed; a random choice is a function of (seed, time).
+        rows: (B, R) bool on the CPU, the rows that were prompted; None for all of them or none, as
+            `given` says.
+        guidance: what a search asks of the memory; None for nothing.
     """
 
     time: int
     given: bool
     seed: int = 0
+    rows: Tensor | None = None
+    guidance: Guidance | None = None
 
 
 @dataclass(frozen=True)
@@ -283,6 +325,7 @@ class State:
         objects: the objects of the stream.
         banks: name -> contents.
         seed: every random choice is a function of (seed, time).
+        guidance: what a search asks of the memory; None for nothing.
     """
 
     size: Size
@@ -290,6 +333,7 @@ class State:
     objects: Objects
     banks: Mapping[str, Contents]
     seed: int = 0
+    guidance: Guidance | None = None
 
 
 @dataclass(frozen=True)
@@ -310,6 +354,12 @@ class Proposal:
         prompt: what was given with this frame; overrides what was decoded.
         tracked: where some objects were given and others tracked, the proposal made without the
             given ones; it speaks for the others.
+        presence: (B, O), logit that an object is in the frame at all; None if nobody says.
+        candidates: what the memory wants to know of each candidate, (B, O, K, ...) each.
+        choice: (B, O) int64, the candidate that speaks for each object; None for that with the
+            best score.
+        pointed: (B, O) bool on the CPU, objects that were given by boxes or points which the
+            decoder itself understood; None if there are none.
     """
 
     objects: Objects
@@ -322,10 +372,29 @@ class Proposal:
     encoding: Encoding | None = None
     prompt: Prompt | None = None
     tracked: Proposal | None = None
+    presence: Tensor | None = None
+    candidates: Mapping[str, Tensor] = field(default_factory=dict)
+    choice: Tensor | None = None
+    pointed: Tensor | None = None
 
     @property
     def given(self) -> Tensor:
-        """(B, O) bool on the CPU: the objects whose masks were given with this frame."""
-        if self.prompt is None:
-            return torch.zeros_like(self.objects.alive)
-        return self.prompt.given
+        """(B, O) bool on the CPU: the objects that something was given of with this frame."""
+        masks = torch.zeros_like(self.objects.alive) if self.prompt is None else self.prompt.given
+        return masks if self.pointed is None else masks | self.pointed
+
+    def chosen(self) -> Tensor:
+        """(B, O) int64: the candidate that speaks for each object."""
+        if self.choice is not None:
+            return self.choice
+        if self.scores is None:
+            shape = self.logits.shape[:2]
+            return torch.zeros(shape, dtype=torch.int64, device=self.logits.device)
+        return self.scores.argmax(2)
+
+    def of_choice(self, leaf: Tensor) -> Tensor:
+        """(B, O, ...), what a leaf (B, O, K, ...) says of the candidates that speak."""
+        if leaf.shape[2] == 1:
+            return leaf[:, :, 0]
+        index = self.chosen()[(...,) + (None,) * (leaf.dim() - 2)]
+        return leaf.take_along_dim(index, 2)[:, :, 0]

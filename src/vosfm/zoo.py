@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 
 from vosfm.errors import InputError
 from vosfm.prompters import Prompter
+from vosfm.search import Search
 from vosfm.segmenter import Segmenter
 
 _HERE = Path(__file__).parent
@@ -55,6 +56,35 @@ def build(name: str, **overrides: Any) -> Segmenter:
         raise InputError(f"{path}: not a model config, has no model.segmenter ({error})") from None
     segmenter: Segmenter = _instantiate(path, config, Segmenter, overrides)
     return segmenter
+
+
+def build_search(name: str, **changes: Any) -> Search | None:
+    """Build the search that a model is tracked with, for `Tracker(search=...)`.
+
+    Args:
+        name: as of `build`.
+        changes: arguments to change in it, such as `pathways`.
+
+    Returns:
+        The search of the config; None if it names none, and `Greedy` is meant.
+
+    Raises:
+        InputError: if there is no such model, or a change does not fit its search.
+
+    Example:
+        >>> from vosfm import zoo
+        >>> zoo.build_search("sam2_1_tiny_long", pathways=2).pathways
+        2
+    """
+    path, config = _read("model", name)
+    config = config["model"].get("search") if isinstance(config, dict) else None
+    if config is None:
+        if changes:
+            raise InputError(f"{path}: names no search, of which {sorted(changes)[0]} could change")
+        return None
+    config = {"class_path": config["class_path"], "init_args": dict(config.get("init_args", {}))}
+    search: Search = _instantiate(path, config, Search, changes)
+    return search
 
 
 def build_prompter(name: str, **overrides: Any) -> Prompter:

@@ -54,6 +54,28 @@ def test_frames_in_order_and_from_anywhere(tmp_path: Path) -> None:
     assert list(video.frames(30)) == []
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_from_a_frame_just_before_a_key_frame(tmp_path: Path, suffix: str) -> None:
+    """A key frame is decoded before frames that are shown before it."""
+    path = tmp_path / f"cuts.{suffix}"
+    chance = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.options = {"g": "9", "bf": "3", "b-adapt": "0", "x264-params": "open-gop=1"}
+        for _ in range(30):
+            frame = chance.integers(0, 256, (48, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    video = VideoFile(path)
+    whole = list(video.frames())
+    assert len(whole) == 30
+    for start in range(30):
+        frames = list(video.frames(start))
+        assert len(frames) == 30 - start
+        assert all(map(np.array_equal, frames, whole[start:]))
+
+
 def test_counted_where_the_container_does_not_know(tmp_path: Path) -> None:
     video = VideoFile(_write(tmp_path / "clip.mkv"))
     with av.open(str(tmp_path / "clip.mkv")) as container:

@@ -15,10 +15,11 @@ from vosfm.encoders import TimmPyramid
 from vosfm.mask_encoders import ResNetValues
 from vosfm.memory import Affinity, Memory, Sequential, Temporal
 from vosfm.memory.banks.contents import append
-from vosfm.types import Contents, Encoding, Features, Geometry
+from vosfm.types import Contents, Encoding, Features, Geometry, When
 
 SIZE = (3, 4)
 N = SIZE[0] * SIZE[1]
+NOW = When(3, False)  # nothing here depends on it
 
 
 def reader(**changes: Any) -> Affinity:
@@ -48,7 +49,7 @@ def remembered(reader: Affinity, *times: int, rows: int = 2) -> Contents:
 def test_a_memory_without_entries_reads_zeros() -> None:
     ours = reader(state="hidden", hidden=3)
     views = {"old": Contents(), "new": Contents(), "hidden": Contents()}
-    maps = ours.read(frame(0), views, 2).maps
+    maps = ours.read(frame(0), views, 2, NOW).maps
     assert [tuple(each.shape) for each in maps] == [(1, 2, 5, *SIZE), (1, 2, 3, *SIZE)]
     assert not any(each.any() for each in maps)
 
@@ -60,7 +61,7 @@ def test_a_frame_that_is_remembered_finds_itself(similarity: str) -> None:
     ours = reader(similarity=similarity, top_k=1)
     views = {"old": remembered(ours, 0, 1), "new": remembered(ours, 2, 3)}
     for time in range(4):
-        (maps,) = ours.read(frame(time), views, 2).maps
+        (maps,) = ours.read(frame(time), views, 2, NOW).maps
         torch.testing.assert_close(maps, encoding(time).maps)
 
 
@@ -69,7 +70,7 @@ def test_a_frame_that_is_remembered_finds_itself(similarity: str) -> None:
 def test_every_query_is_counted_once(top_k: int | None) -> None:
     ours = reader(top_k=top_k, counted=("old", "new"))
     views = {"old": remembered(ours, 0), "new": remembered(ours, 1, 2)}
-    usage = ours.read(frame(3), views, 2).usage
+    usage = ours.read(frame(3), views, 2, NOW).usage
     assert {name: tuple(count.shape) for name, count in usage.items()} == {
         "old": (1, N),
         "new": (1, 2 * N),
@@ -77,7 +78,7 @@ def test_every_query_is_counted_once(top_k: int | None) -> None:
     assert float(sum(count.sum() for count in usage.values())) == pytest.approx(N, rel=1e-5)
     some = reader(top_k=top_k, counted=("new",))
     some.load_state_dict(ours.state_dict())
-    alone = some.read(frame(3), views, 2).usage
+    alone = some.read(frame(3), views, 2, NOW).usage
     assert set(alone) == {"new"}
     assert torch.equal(alone["new"], usage["new"])
 
@@ -90,7 +91,7 @@ def test_a_row_reads_as_if_what_it_lacks_were_not_there(top_k: int | None) -> No
     valid = torch.tensor([[[True, True, True], [False, True, True]]])
     late = Contents(whole.rows, whole.shared, whole.time, valid)
     read = {
-        name: ours.read(frame(3), {"old": contents}, 2).maps[0]
+        name: ours.read(frame(3), {"old": contents}, 2, NOW).maps[0]
         for name, contents in {
             "all": whole,
             "late": late,
@@ -112,7 +113,7 @@ def test_single_tokens_are_read_as_those_of_frames() -> None:
         {name: leaf.flatten(1, 2) for name, leaf in frames.shared.items()},
         frames.time.repeat_interleave(N, 2),
     )
-    one, other = (ours.read(frame(2), {"old": c}, 2).maps[0] for c in (frames, tokens))
+    one, other = (ours.read(frame(2), {"old": c}, 2, NOW).maps[0] for c in (frames, tokens))
     torch.testing.assert_close(one, other)
 
 
@@ -123,7 +124,7 @@ def test_what_is_kept_of_a_frame() -> None:
     bare = ours.entry(frame(0), None, None, moved)
     assert (dict(bare.rows), dict(bare.shared), dict(bare.state)) == ({}, {}, dict(moved))
     unread = ours.entry(frame(0), None, encoding(0), moved)
-    readout = ours.read(frame(0), {"old": Contents(), "new": Contents()}, 2)
+    readout = ours.read(frame(0), {"old": Contents(), "new": Contents()}, 2, NOW)
     entry = ours.entry(frame(0), readout, encoding(0), moved)
     assert set(entry.shared) == {"key", "shrinkage", "selection"}
     for one, other in ((entry.shared, unread.shared), (entry.rows, unread.rows)):
@@ -139,7 +140,7 @@ def test_the_hidden_state_is_the_last_map() -> None:
     ours = reader(state="hidden", hidden=3)
     bank = Contents({"hidden": torch.rand(1, 2, 1, 3, *SIZE)}, {}, torch.zeros(1, 2, 1).long())
     views = {"old": remembered(ours, 0), "new": Contents(), "hidden": bank}
-    assert torch.equal(ours.read(frame(1), views, 2).maps[1], bank.rows["hidden"][:, :, 0])
+    assert torch.equal(ours.read(frame(1), views, 2, NOW).maps[1], bank.rows["hidden"][:, :, 0])
 
 
 def small(top_k: int | None) -> Segmenter:

@@ -160,7 +160,7 @@ def test_invalid_entries_are_not_seen() -> None:
     two = Contents(seen, {}, torch.tensor([[[0, 1]]]), torch.tensor([[[False, True]]]))
     every = Contents(seen, {}, torch.tensor([[[0, 1]]]))
     maps = [
-        reader.read(features, {"reference": reference, "local": local}, 1).maps[0]
+        reader.read(features, {"reference": reference, "local": local}, 1, When(1, False)).maps[0]
         for reference in (one, two, every)
     ]
     torch.testing.assert_close(maps[0], maps[1])

@@ -39,6 +39,11 @@ VIT: dict[str, Any] = {
 BOX = Box(3.5, 6, 40, 30)
 ONE = Points(((20.0, 17.5),), (1,))
 SEVERAL = Points(((20.0, 17.5), (5.0, 30.25), (44.0, 2.0)), (1, 0, 1))
+BOTH = Points(((20.0, 17.5),), (1,), BOX)
+WITHOUT = Points(((20.0, 17.5), (5.0, 30.25)), (0, 1), BOX)
+
+GIVEN = {"box": BOX, "point": ONE, "points": SEVERAL, "both": BOTH, "outside": WITHOUT}
+given_each = pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
 
 
 def released() -> Sam:
@@ -98,14 +103,17 @@ def expected(sam: Sam, image: NDArray[np.uint8], given: Box | Points) -> Tensor:
         multiple = False
     else:
         prompt = {"point_coords": np.array(given.xy), "point_labels": np.array(given.labels)}
-        multiple = len(given.xy) == 1
+        multiple = len(given.xy) == 1 and given.box is None
+        if given.box is not None:
+            box = given.box
+            prompt["box"] = np.array([box.x0, box.y0, box.x1, box.y1])
     masks, scores, _ = predictor.predict(**prompt, multimask_output=multiple, return_logits=True)
     return torch.from_numpy(masks[scores.argmax()])
 
 
 class TestParity:
     @pytest.mark.parametrize("size", [(48, SIDE), (SIDE, 50)])
-    @pytest.mark.parametrize("given", [BOX, ONE, SEVERAL], ids=["box", "point", "points"])
+    @given_each
     def test_equals_the_predictor(
         self, sam: Sam, prompter: SamPrompter, size: tuple[int, int], given: Box | Points
     ) -> None:
@@ -116,7 +124,7 @@ class TestParity:
         torch.testing.assert_close(logits[0], theirs, rtol=1e-4, atol=1e-4 * float(theirs.std()))
         assert float(theirs.std()) > 0.1
 
-    @pytest.mark.parametrize("given", [BOX, ONE, SEVERAL], ids=["box", "point", "points"])
+    @given_each
     def test_frames_of_another_size(
         self, sam: Sam, prompter: SamPrompter, given: Box | Points
     ) -> None:
@@ -151,6 +159,14 @@ class TestParity:
         single.load_state_dict(prompter.state_dict(), strict=False)
         one = single(features, [ONE])[0]
         assert not any(torch.equal(one, other) for other in found)
+
+
+def test_a_box_without_points_is_a_box(prompter: SamPrompter) -> None:
+    features = encode(prompter, frame(48, 64))
+    found = prompter(features, [BOX, Points((), (), BOX), BOTH, ONE])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert not torch.equal(found[3], found[2])
 
 
 def test_the_content_may_lie_anywhere(prompter: SamPrompter) -> None:

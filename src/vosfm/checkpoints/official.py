@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vosfm.checkpoints import aot, xmem
+from vosfm.checkpoints import aot, sam2, xmem
 from vosfm.checkpoints.weights import fill, read_checkpoint, weights_in
 from vosfm.errors import InputError
 from vosfm.memory import Sequential
@@ -46,9 +46,18 @@ def fill_official(segmenter: Segmenter, state: dict[str, Tensor], origin: str | 
         translated = aot.translate(state)
     elif xmem.recognises(state):
         translated = xmem.translate(state, _recurrent(segmenter))
+    elif sam2.recognises(state):
+        translated = sam2.translate(state)
+        sam2.check(translated, segmenter.state_dict(), origin)
+    elif sam2.is_first_generation(state):
+        raise InputError(
+            f"{origin}: a checkpoint of the first SAM, which knows no video: give it as "
+            "`checkpoint` to a SamViT, or to a config prompter/sam_vit_*; a SAM 2 takes its own, "
+            "such as sam2.1_hiera_tiny.pt with the config model/sam2_1_tiny"
+        )
     else:
         raise InputError(
-            f"{origin}: not a checkpoint of AOT, XMem or MMPM; its keys begin with "
+            f"{origin}: not a checkpoint of AOT, XMem, MMPM or SAM 2; its keys begin with "
             f"{sorted(state)[:4]}"
         )
     fill(segmenter, translated, origin)

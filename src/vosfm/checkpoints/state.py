@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,17 +15,18 @@ from torch import Tensor
 
 from vosfm.errors import InputError
 from vosfm.files import whole
-from vosfm.types import Contents, Objects, State
+from vosfm.types import Contents, Guidance, Objects, State
 
 _FORMAT = "vosfm.state/1"
 
 
-def save_state(state: State, path: str | Path) -> None:
+def save_state(state: State, path: str | Path, beside: Mapping[str, Tensor] | None = None) -> None:
     """Write a state; the file appears whole or not at all.
 
     Args:
         state: of a stream, on any device.
         path: of the file.
+        beside: what a search knows of the stream.
     """
     objects = state.objects
     tensors = {
@@ -35,6 +39,8 @@ def save_state(state: State, path: str | Path) -> None:
         for kind, named in (("rows", contents.rows), ("shared", contents.shared)):
             for leaf, value in named.items():
                 tensors[f"banks.{name}.{kind}.{leaf}"] = value
+    tensors |= {f"beside.{name}": value for name, value in (beside or {}).items()}
+    guidance = state.guidance
     header = {
         "size": state.size,
         "time": state.time,
@@ -42,6 +48,7 @@ def save_state(state: State, path: str | Path) -> None:
         "exclusive": objects.exclusive,
         "identities": objects.identities,
         "banks": sorted(state.banks),
+        "guidance": None if guidance is None else asdict(guidance),
     }
     # Banks may share memory after a first frame, which the format does not allow.
     apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -62,6 +69,13 @@ def load_state(path: str | Path, device: torch.device | str = "cpu") -> State:
     Raises:
         InputError: if there is no such file or it holds something else.
     """
+    return load_stream(path, device)[0]
+
+
+def load_stream(
+    path: str | Path, device: torch.device | str = "cpu"
+) -> tuple[State, dict[str, Tensor]]:
+    """Read a state, and what a search knew of the stream; as `load_state`."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file: give one that Tracker.save wrote")
@@ -84,7 +98,23 @@ def load_state(path: str | Path, device: torch.device | str = "cpu") -> State:
     )
     banks = {name: _contents(tensors, name, device) for name in header["banks"]}
     height, width = header["size"]
-    return State((height, width), header["time"], objects, banks, header["seed"])
+    state = State(
+        (height, width), header["time"], objects, banks, header["seed"], _guidance(header)
+    )
+    beside = {
+        name.removeprefix("beside."): value.to(device)
+        for name, value in tensors.items()
+        if name.startswith("beside.")
+    }
+    return state, beside
+
+
+def _guidance(header: dict[str, Any]) -> Guidance | None:
+    known = header.get("guidance")
+    if known is None:
+        return None
+    modulation = None if known["modulation"] is None else tuple(known["modulation"])
+    return Guidance(known["iou_threshold"], modulation, known["official"])
 
 
 def _contents(tensors: dict[str, Tensor], name: str, device: torch.device | str) -> Contents:

@@ -73,16 +73,29 @@ class VideoFile(MaskedVideo):
             raise InputError(f"{self._path}: holds no pictures, only sound or data")
         return container
 
-    @cached_property
+    @property
     def _times(self) -> tuple[int | None, ...]:
-        """Presentation time of each frame, read from the packets without decoding them."""
+        """Presentation time of each frame."""
+        return self._packets[0]
+
+    @cached_property
+    def _packets(self) -> tuple[tuple[int | None, ...], tuple[tuple[int, int], ...]]:
+        """Presentation time of each frame; presentation and decoding time of each key frame.
+
+        Read from the packets without decoding them.
+        """
         with self._open() as container:
             try:
                 packets = [p for p in container.demux(container.streams.video[0]) if p.size]
             except av.FFmpegError:
                 raise InputError(f"{self._path}: broken; copy or encode it again") from None
         times = [p.pts for p in packets if not p.is_discard]
-        return tuple(sorted(times, key=lambda t: (t is None, t)))
+        keys = [
+            (p.pts, p.dts)
+            for p in packets
+            if p.is_keyframe and p.pts is not None and p.dts is not None
+        ]
+        return tuple(sorted(times, key=lambda t: (t is None, t))), tuple(sorted(keys))
 
     def frames(self, start: int = 0) -> Iterator[Image]:
         """The frames from `start` on, (H, W, 3) uint8 RGB, decoded one by one.
@@ -122,7 +135,12 @@ class VideoFile(MaskedVideo):
         # Without a time for every packet, counting from the beginning is the only sure way.
         if time is None or self._times[-1] is None:
             return None
-        container.seek(time, stream=stream, backward=True)
+        # Many containers find a key frame by its decoding time: sought by the frame's own time,
+        # they may give one that is shown after it.
+        before = [decoded for shown, decoded in self._packets[1] if shown <= time]
+        if not before:
+            return None
+        container.seek(before[-1], stream=stream, backward=True)
         return time
 
     def _upright(self, frame: VideoFrame, index: int) -> Image:

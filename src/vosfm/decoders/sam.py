@@ -64,7 +64,7 @@ class SamDecoder(Decoder):
         self.readouts = tuple(readouts)
         self.skips = {} if skips is None else dict(zip((4, 8), skips, strict=True))
         self.stride = 4
-        self.candidates = candidates
+        self.candidates: int = candidates
         self.chunk = chunk
         self.fuse = FeatureFusion(embedding, sum(readouts), width, width)
         self.positions: Any = PositionEmbeddingRandom(width // 2)

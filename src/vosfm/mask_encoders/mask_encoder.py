@@ -17,11 +17,14 @@ class MaskEncoder(nn.Module, ABC):
         identities: how many objects share one row; None where every object has a row of its own.
         soft: whether it encodes probabilities, and lets gradients through to them; otherwise every
             pixel is somebody's or nobody's.
+        independent: whether the mask of an object enters as it was decoded, before objects compete
+            for pixels.
     """
 
     width: int
     identities: int | None = None
     soft: bool = False
+    independent: bool = False
 
     @abstractmethod
     def forward(

@@ -4,14 +4,17 @@ from vosfm.memory.banks import (
     Bank,
     Local,
     LongTerm,
+    Pointers,
+    Prompted,
     Reference,
+    Selective,
     Sensory,
     Sequential,
     Temporal,
     Working,
 )
 from vosfm.memory.memory import Memory
-from vosfm.memory.readers import LSTT, Affinity, Reader
+from vosfm.memory.readers import LSTT, Affinity, MemoryAttention, Reader
 
 __all__ = [
     "LSTT",
@@ -20,8 +23,12 @@ __all__ = [
     "Local",
     "LongTerm",
     "Memory",
+    "MemoryAttention",
+    "Pointers",
+    "Prompted",
     "Reader",
     "Reference",
+    "Selective",
     "Sensory",
     "Sequential",
     "Temporal",

@@ -51,11 +51,16 @@ class Memory(nn.Module):
         return {name: Contents() for name in self.banks}
 
     def read(
-        self, banks: Banks, features: Features, rows: int, encoding: Encoding | None = None
+        self,
+        banks: Banks,
+        features: Features,
+        rows: int,
+        when: When,
+        encoding: Encoding | None = None,
     ) -> Readout:
         """Look at a frame through the memory; see `Reader.read`."""
         views = {name: widen(contents, rows) for name, contents in banks.items()}
-        return self.reader.read(features, views, rows, encoding)
+        return self.reader.read(features, views, rows, when, encoding)
 
     def due(self, banks: Banks, when: When) -> bool:
         """Whether any bank wants the masks of this frame encoded."""

@@ -67,6 +67,33 @@ def aggregate(
     return log_odds(foreground, behind, _GROUP_EDGE).softmax(1)[:, 1:] * alive
 
 
+def compete(logits: Tensor, objects: Objects, geometry: Geometry, size: Size) -> Tensor:
+    """Resize logits of objects that were seen one by one, and turn them into probabilities.
+
+    An object is in a pixel or not, whatever the others are: where objects exclude each other, only
+    the one with the highest logit keeps the pixel, with the probability that it had alone.
+
+    Args:
+        logits: (B, O, h, w).
+        objects: whose logits they are.
+        geometry: of the frame.
+        size: of the result.
+
+    Returns:
+        (B, O, H, W) probabilities in [0, 1]; 0 for objects that are not alive.
+
+    Source: SAM 2, the released predictor (non-overlapping constraints on its output).
+    """
+    alive = objects.alive.to(logits.device)[..., None, None]
+    logits = restore(logits, geometry, size).float()
+    masks = logits.sigmoid() * alive
+    if not objects.exclusive or objects.count < 2:
+        return masks
+    winner = logits.masked_fill(~alive, -torch.inf).argmax(1, keepdim=True)
+    index = torch.arange(objects.count, device=logits.device)[:, None, None]
+    return masks * (index == winner)
+
+
 def share(foreground: Tensor) -> Tensor:
     """Let objects that were seen one by one share the pixels (soft aggregation).
 

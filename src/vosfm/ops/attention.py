@@ -146,6 +146,7 @@ def sine_positions(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     temperature: float = 10000.0,
+    first: int = 0,
 ) -> Tensor:
     """Sine and cosine of the normalised position, half of the channels for each axis.
 
@@ -155,11 +156,12 @@ def sine_positions(
         device: of the result.
         dtype: of the result.
         temperature: ratio of the longest to the shortest wavelength.
+        first: number of the first row and column; the last is always at a whole turn.
 
     Returns:
         (h*w, channels).
 
-    Source: the position embedding of DETR, as used in AOT.
+    Source: the position embedding of DETR, as used in AOT (counts from 0) and SAM 2 (from 1).
     """
     half = channels // 2
     height, width = size
@@ -167,7 +169,7 @@ def sine_positions(
     frequency = temperature**exponent
 
     def encode(count: int) -> Tensor:
-        place = torch.arange(count, device=device, dtype=torch.float32)
+        place = torch.arange(first, first + count, device=device, dtype=torch.float32)
         angle = (place / (place[-1] + 1e-6) * 2 * torch.pi)[:, None] / frequency
         return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), 2).flatten(1)
 

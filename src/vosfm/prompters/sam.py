@@ -92,15 +92,17 @@ class SamPrompter(Prompter):
 
     def _decode(self, embedding: Tensor, one: Box | Points, geometry: Geometry) -> Tensor:
         """(1, 1, h, w) logits at a quarter of the prepared size."""
-        points = box = None
         if isinstance(one, Box):
-            corners = ((one.x0, one.y0), (one.x1, one.y1))
+            one = Points((), (), one)
+        points = box = None
+        if one.box is not None:
+            corners = ((one.box.x0, one.box.y0), (one.box.x1, one.box.y1))
             box = _place(corners, geometry).to(embedding).flatten(1)
-        else:
+        if one.xy:
             labels = torch.tensor([one.labels], device=embedding.device)
             points = _place(one.xy, geometry).to(embedding), labels
         sparse, dense = self.prompt_encoder(points=points, boxes=box, masks=None)
-        ambiguous = isinstance(one, Points) and len(one.xy) == 1
+        ambiguous = box is None and len(one.xy) == 1
         masks, quality = self.mask_decoder(
             image_embeddings=embedding,
             image_pe=self.prompt_encoder.get_dense_pe(),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vosfm.ops.masks import harden
 from vosfm.prompts import Given
-from vosfm.search.search import Beam, Final, Search
+from vosfm.search.search import Beam, Final, Search, settle
 from vosfm.segmenter import Segmenter
 from vosfm.types import Features, State
 
@@ -25,16 +24,12 @@ class Greedy(Search):
         prompts: Mapping[int, Given] | None = None,
     ) -> tuple[Beam, list[Final]]:
         proposal = segmenter.propose(beam.state, features, prompts)
-        probabilities = segmenter.aggregate(proposal)
-        masks = harden(probabilities, proposal.objects)
+        final = settle(beam.state.time, proposal, segmenter.aggregate(proposal))
         # A frame with given masks was encoded when it was proposed.
         known = proposal.encoding is not None or segmenter.mask_encoder.soft
-        remembered = None if known else masks
+        remembered = None if known else final.masks[None]
         state = segmenter.commit(beam.state, features, proposal, remembered)
-        area = masks.flatten(2).sum(2)[0]
-        scores = (probabilities * masks).flatten(2).sum(2)[0] / area.clamp(min=1)
-        final = Final(beam.state.time, proposal.objects, masks[0], scores)
         return Beam(state), [final]
 
-    def flush(self, beam: Beam) -> list[Final]:
-        return []
+    def flush(self, segmenter: Segmenter, beam: Beam) -> tuple[Beam, list[Final]]:
+        return beam, []

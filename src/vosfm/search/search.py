@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from vosfm.errors import InputError
+from vosfm.ops.masks import harden
 from vosfm.prompts import Given
 from vosfm.segmenter import Segmenter
-from vosfm.types import Features, Objects, State
+from vosfm.types import Features, Objects, Proposal, State
 
 
 @dataclass(frozen=True)
@@ -69,5 +71,58 @@ class Search(ABC):
         """
 
     @abstractmethod
-    def flush(self, beam: Beam) -> list[Final]:
-        """The frames that are still open when the video ends, oldest first."""
+    def flush(self, segmenter: Segmenter, beam: Beam) -> tuple[Beam, list[Final]]:
+        """End a video.
+
+        Args:
+            segmenter: the model.
+            beam: after the last frame.
+
+        Returns:
+            The beam without open frames, and the frames that were open, oldest first.
+        """
+
+    def remove(
+        self, segmenter: Segmenter, beam: Beam, object_ids: list[int] | tuple[int, ...]
+    ) -> Beam:
+        """Forget objects, see `Segmenter.remove`."""
+        return replace(beam, state=segmenter.remove(beam.state, object_ids))
+
+    def reported(self, beam: Beam) -> int:
+        """Index of the first frame that is not final."""
+        return beam.state.time
+
+    def pack(self, beam: Beam) -> dict[str, Tensor]:
+        """What must be saved of a beam beside its state."""
+        return {}
+
+    def unpack(self, state: State, packed: Mapping[str, Tensor]) -> Beam:
+        """The beam that was saved.
+
+        Args:
+            state: as it was saved.
+            packed: what `pack` made.
+
+        Raises:
+            InputError: if it was saved by another search.
+        """
+        if packed:
+            raise InputError(
+                f"the stream was tracked by a search that keeps {sorted(packed)[0]!r}, not by "
+                f"{type(self).__name__}: go on with the search that saved it"
+            )
+        return self.start(state)
+
+
+def settle(time: int, proposal: Proposal, probabilities: Tensor) -> Final:
+    """Make final masks of a proposal.
+
+    Args:
+        time: index of the frame.
+        proposal: of it, batch 1.
+        probabilities: (1, O, H, W), what the segmenter makes of it.
+    """
+    masks = harden(probabilities, proposal.objects)
+    area = masks.flatten(2).sum(2)[0]
+    scores = (probabilities * masks).flatten(2).sum(2)[0] / area.clamp(min=1)
+    return Final(time, proposal.objects, masks[0], scores)

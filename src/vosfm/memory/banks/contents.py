@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,11 @@ from vosfm.types import Contents, Entry
 
 
 def append(
-    contents: Contents, entry: Entry, time: int, leaving: int | None = None
+    contents: Contents,
+    entry: Entry,
+    time: int,
+    leaving: int | None = None,
+    valid: Tensor | None = None,
 ) -> tuple[Contents, Contents | None]:
     """Add an entry behind the newest.
 
@@ -20,17 +26,20 @@ def append(
         entry: of a frame.
         time: of that frame.
         leaving: index of an entry that makes room; None if none has to.
+        valid: (B, R) bool on the CPU, the rows that have the new entry; None for all of them.
 
     Returns:
         The new contents, and what made room.
     """
     batch, rows = next(iter(entry.rows.values())).shape[:2]
     newest = torch.full((batch, rows, 1), time, dtype=torch.int64)
+    known = None if valid is None or bool(valid.all()) else valid.unsqueeze(2)
     if not contents.count:
         return Contents(
             {name: leaf.unsqueeze(2) for name, leaf in entry.rows.items()},
             {name: leaf.unsqueeze(1) for name, leaf in entry.shared.items()},
             newest,
+            known,
         ), None
     contents = widen(contents, rows)
     gone = None if leaving is None else pick(contents, slice(leaving, leaving + 1))
@@ -45,8 +54,9 @@ def append(
         return torch.cat((older, *newer, new), axis)
 
     valid = contents.valid
-    if valid is not None:
-        valid = behind(valid, valid.new_ones(batch, rows, 1), 2)
+    if valid is not None or known is not None:
+        new = torch.ones(batch, rows, 1, dtype=torch.bool) if known is None else known
+        valid = behind(validity(contents), new, 2)
     return Contents(
         {
             name: behind(leaf, entry.rows[name].unsqueeze(2), 2)
@@ -59,6 +69,72 @@ def append(
         behind(contents.time, newest, 2),
         valid,
     ), gone
+
+
+def append_by_row(
+    contents: Contents, new: Mapping[str, Tensor], time: int, kept: Tensor
+) -> Contents:
+    """Add an entry behind the newest of some rows, and drop any entries of any rows.
+
+    The entries of a row lie at the end, behind what is invalid and means nothing. There is room for
+    those of the fullest row, and it stays: a full bank's tensors never change their size.
+
+    Args:
+        contents: of a bank, without shared tensors.
+        new: named tensors, (B, R, ...) each; empty where no row keeps the new entry.
+        time: of the new entry.
+        kept: (B, R, M + 1) bool on the CPU, valid entries that stay; the last is the new entry.
+
+    Returns:
+        The new contents.
+    """
+    if not bool(kept[..., -1].any()):
+        if not contents.count:
+            return contents
+        new, kept = {}, kept[..., :-1]
+    times = torch.full((*kept.shape[:2], 1), time, dtype=torch.int64)
+    if not contents.count:
+        valid, rows = kept, {name: leaf.unsqueeze(2) for name, leaf in new.items()}
+    else:
+        contents = widen(contents, kept.shape[1])
+        room = max(contents.count, int(kept.sum(2).max()))
+        order = kept.to(torch.uint8).argsort(dim=2, stable=True)[..., -room:]
+        valid, joins = kept.gather(2, order), bool(new)
+        rows = {
+            name: _rearranged(leaf, new[name].unsqueeze(2) if joins else None, order)
+            for name, leaf in contents.rows.items()
+        }
+        times = _rearranged(contents.time, times if joins else None, order)
+    return Contents(rows, {}, times, None if bool(valid.all()) else valid)
+
+
+def _rearranged(held: Tensor, new: Tensor | None, order: Tensor) -> Tensor:
+    """Entries of (B, R, M, ...) with a new one (B, R, 1, ...) behind, in the order of each row."""
+    if bool((order == order[:1, :1]).all()):
+        return _in_order(held, new, order[0, 0].tolist())
+    batch, rows, count = held.shape[:3]
+    places = torch.arange(batch * rows).view(batch, rows, 1) * count + order.clamp(max=count - 1)
+    moved = held.flatten(0, 2).index_select(0, places.flatten().to(held.device))
+    moved = moved.view(*order.shape, *held.shape[3:])
+    if new is not None:
+        comes = (order[..., -1:] == count).view(batch, rows, *(1,) * (held.dim() - 2))
+        moved[:, :, -1:] = torch.where(comes.to(held.device), new, moved[:, :, -1:])
+    return moved
+
+
+def _in_order(held: Tensor, new: Tensor | None, order: list[int]) -> Tensor:
+    """The same where all rows agree, in one copy of as few pieces as there are."""
+    pieces, begin, count = [], 0, held.shape[2]
+    for end in range(1, len(order) + 1):
+        if end < len(order) and order[end] == order[end - 1] + 1 < count:
+            continue
+        if order[begin] == count:
+            assert new is not None
+            pieces.append(new)
+        else:
+            pieces.append(held.narrow(2, order[begin], end - begin))
+        begin = end
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, 2)
 
 
 def pick(contents: Contents, entries: list[int] | slice) -> Contents:

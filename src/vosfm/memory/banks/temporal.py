@@ -5,11 +5,14 @@ from __future__ import annotations
 from vosfm.memory.banks.bank import Bank
 from vosfm.memory.banks.contents import append
 from vosfm.memory.banks.policies import Policy, check, leaving
+from vosfm.memory.banks.selection import worthy
 from vosfm.types import Contents, Entry, When
 
 
 class Temporal(Bank):
     """Every r-th frame, and those whose masks were given.
+
+    A search may ask to remember only what can be trusted: other rows then have no such entry.
 
     Args:
         interval: r, frames between two entries.
@@ -60,7 +63,8 @@ class Temporal(Bank):
     ) -> tuple[Contents, Contents | None]:
         if not self.due(contents, when):
             return contents, None
-        return append(contents, entry, when.time, self._leaving(contents, when))
+        leaving = self._leaving(contents, when)
+        return append(contents, entry, when.time, leaving, worthy(entry, when))
 
     def _leaving(self, contents: Contents, when: When) -> int | None:
         """Index of the entry that makes room for that of a frame, M for this itself; or None."""

@@ -2,6 +2,7 @@
 
 from vosfm.memory.readers.affinity import Affinity
 from vosfm.memory.readers.lstt import LSTT
+from vosfm.memory.readers.memory_attention import MemoryAttention
 from vosfm.memory.readers.reader import Reader
 
-__all__ = ["LSTT", "Affinity", "Reader"]
+__all__ = ["LSTT", "Affinity", "MemoryAttention", "Reader"]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vosfm.errors import InputError
 from vosfm.memory.readers.reader import Reader
 from vosfm.ops.affinity import Kind, Segment, read
-from vosfm.types import Contents, Encoding, Entry, Features, Readout, Size
+from vosfm.types import Contents, Encoding, Entry, Features, Readout, Size, When
 
 
 class Affinity(Reader):
@@ -77,6 +77,7 @@ class Affinity(Reader):
         features: Features,
         views: Mapping[str, Contents],
         rows: int,
+        when: When,
         encoding: Encoding | None = None,
     ) -> Readout:
         query, selection = self._query(features)

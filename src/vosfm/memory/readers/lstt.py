@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from vosfm.memory.readers.reader import Reader
 from vosfm.ops.attention import local_attention, merge_heads, sine_positions, split_heads
-from vosfm.types import Contents, Encoding, Entry, Features, Readout, Size
+from vosfm.types import Contents, Encoding, Entry, Features, Readout, Size, When
 
 
 class LSTT(Reader):
@@ -61,6 +62,7 @@ class LSTT(Reader):
         features: Features,
         views: Mapping[str, Contents],
         rows: int,
+        when: When,
         encoding: Encoding | None = None,
     ) -> Readout:
         embedding = features.embedding
@@ -97,6 +99,13 @@ class LSTT(Reader):
             rows[f"key{index}"] = key.expand_as(value)
             rows[f"value{index}"] = value
         return Entry(rows, state={"value": encoding.maps, **carry})
+
+    def fork(self, readout: Readout, rows: list[int]) -> Readout:
+        carry = {
+            name: leaf if leaf.shape[1] == 1 else leaf[:, rows]
+            for name, leaf in readout.carry.items()
+        }
+        return replace(super().fork(readout, rows), carry=carry)
 
     def _long(
         self, views: Mapping[str, Contents], layer: int

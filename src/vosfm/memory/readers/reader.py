@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor, nn
 
-from vosfm.types import Contents, Encoding, Entry, Features, Readout
+from vosfm.types import Contents, Encoding, Entry, Features, Readout, When
 
 
 class Reader(nn.Module, ABC):
@@ -20,6 +21,7 @@ class Reader(nn.Module, ABC):
         encoding: channels of the encoded masks that it takes.
         rereads: whether a frame whose masks are given is read as its own memory (True), or not at
             all (False).
+        modulates: whether it can look at entries with different weights, `Guidance.modulation`.
     """
 
     reads: tuple[str, ...]
@@ -27,6 +29,7 @@ class Reader(nn.Module, ABC):
     embedding: int
     encoding: int
     rereads: bool = True
+    modulates: bool = False
 
     @abstractmethod
     def read(
@@ -34,6 +37,7 @@ class Reader(nn.Module, ABC):
         features: Features,
         views: Mapping[str, Contents],
         rows: int,
+        when: When,
         encoding: Encoding | None = None,
     ) -> Readout:
         """Look at a frame.
@@ -42,6 +46,7 @@ class Reader(nn.Module, ABC):
             features: of the frame.
             views: bank name -> contents, all of R rows.
             rows: R.
+            when: the circumstances; the frame's time and what a search asks for.
             encoding: of masks that were given with this frame; it is then its own memory.
 
         Returns:
@@ -67,3 +72,12 @@ class Reader(nn.Module, ABC):
         Returns:
             The entry, without rows if there is no encoding.
         """
+
+    def fork(self, readout: Readout, rows: list[int]) -> Readout:
+        """The readout of these rows, in this order, some of them perhaps twice.
+
+        What a reader carries of single rows is its own to pick; by default there is no such thing.
+        """
+        return replace(
+            readout, maps=tuple(m if m.shape[1] == 1 else m[:, rows] for m in readout.maps)
+        )
