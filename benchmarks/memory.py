@@ -9,7 +9,7 @@ the first of them to the last, and how much longer a frame takes from frame 600 
 AOT-L remembers every fifth frame without end, as published; here its memory holds CAPACITY frames.
 `--unbounded` adds it as published, to see the difference. Beside the published models there are
 small ones, one for every bank with a capacity, on frames of SMALL pixels; their banks are full
-before frame 100.
+before frame 100. Models under a tree of memories, three pathways per object, track three objects.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from vosfm import Segmenter, Tracker
     from vosfm.memory import Memory
+    from vosfm.search import Search
 
-SIZE, SMALL = (160, 288), (64, 96)
+SIZE, SMALL, SQUARE = (160, 288), (64, 96), (256, 256)
 VALUE = 256  # channels of the small models' values: enough to be seen if entries piled up
 MARKS = (200, 1000, 2000)
 NEAR = 10  # frames before and after a mark that are measured with it
@@ -114,6 +115,14 @@ SMALL_MODELS: dict[str, Callable[[], Segmenter]] = {
     "sequential": small(sequential),
     "working, long-term and sensory": small(xmem),
 }
+TRUNK = {"embed_dim": 16, "stages": (1, 1, 2, 1), "global_blocks": (3,)}
+TREES: dict[str, Callable[[], Segmenter]] = {
+    "sam2_1_tiny_long": published("sam2_1_tiny_long", encoder={"image_size": SQUARE[0]}),
+    "sam2_1_tiny_long, small": published(
+        "sam2_1_tiny_long", encoder={"image_size": SMALL[0], **TRUNK}
+    ),
+}
+SMALL_MODELS["sam2_1_tiny_long, small"] = TREES["sam2_1_tiny_long, small"]
 BOUNDED: dict[str, Any] = {"banks": {"temporal": {"capacity": CAPACITY}}}
 MODELS: dict[str, Callable[[], Segmenter]] = {
     "aot_t": published("aot_t"),
@@ -121,8 +130,16 @@ MODELS: dict[str, Callable[[], Segmenter]] = {
     "aot_b": published("aot_b"),
     "aot_l, bounded": published("aot_l", memory=BOUNDED),
     "aot_l, unbounded": published("aot_l"),
+    **TREES,
     **SMALL_MODELS,
 }
+
+
+def search_of(name: str) -> Search | None:
+    """The search that a model is tracked with; one that is never certain, so that pathways part."""
+    from vosfm.search import MemoryTree
+
+    return MemoryTree(uncertainty_threshold=1e6) if name in TREES else None
 
 
 def main() -> None:
@@ -170,9 +187,10 @@ def measure(name: str, marks: Sequence[int]) -> dict[str, Any]:
     import vosfm
 
     torch.manual_seed(0)
-    size = SMALL if name in SMALL_MODELS else SIZE
-    model = vosfm.fuse(MODELS[name]())
-    tracker = vosfm.Tracker(model)
+    size = SMALL if name in SMALL_MODELS else SQUARE if name in TREES else SIZE
+    model, search = vosfm.fuse(MODELS[name]()), search_of(name)
+    objects = 3 if name in TREES else 1
+    tracker = vosfm.Tracker(model, search)
     levels: dict[int, list[float]] = {mark: [] for mark in marks}
     count = max(*marks, LATE) + NEAR
     every = 10 if name == "reference" else count
@@ -181,18 +199,23 @@ def measure(name: str, marks: Sequence[int]) -> dict[str, Any]:
         for index in range(count):
             if index in saved:
                 tracker.save(saved[index])
-            _step(tracker, size, index, every)
+            _step(tracker, size, index, every, objects)
             for mark, seen in levels.items():
                 if abs(index - mark) <= NEAR:
                     seen.append(resident())
         resident_at = {mark: median(seen) for mark, seen in levels.items()}
         first, last = resident_at[min(marks)], resident_at[max(marks)]
         growth = {"resident": resident_at, "growth": last / first - 1}
-        return {**growth, **compare(model, size, saved, every)}
+        places = []
+        for index, path in saved.items():
+            tracker = vosfm.Tracker(model, search)
+            tracker.resume(path)
+            places.append((index, tracker))
+        return {**growth, **compare(places, size, every, objects)}
 
 
 def compare(
-    model: Segmenter, size: tuple[int, int], saved: dict[int, Path], every: int
+    places: Sequence[tuple[int, Tracker]], size: tuple[int, int], every: int, objects: int
 ) -> dict[str, float]:
     """Go on from two places of a stream by turns, so that other work disturbs both alike.
 
@@ -200,19 +223,12 @@ def compare(
         per_frame: ms of processor time at the later place, in the median; slowdown: that time over
         the time at the earlier place, in the median of all pairs of frames.
     """
-    import vosfm
-
-    places = []
-    for index, path in saved.items():
-        tracker = vosfm.Tracker(model)
-        tracker.resume(path)
-        places.append((index, tracker))
     pairs = []
     for ahead in range(COMPARED):
         spent = []
         for index, tracker in places:
             begin = time.process_time()
-            _step(tracker, size, index + ahead, every)
+            _step(tracker, size, index + ahead, every, objects)
             spent.append(time.process_time() - begin)
         pairs.append(spent)
     return {
@@ -221,9 +237,11 @@ def compare(
     }
 
 
-def _step(tracker: Tracker, size: tuple[int, int], index: int, every: int) -> None:
-    """A frame of a stream in which the mask is given every so many frames."""
-    given = {} if index % every else {1: where(size, index)}
+def _step(tracker: Tracker, size: tuple[int, int], index: int, every: int, objects: int) -> None:
+    """A frame of a stream in which the masks are given every so many frames."""
+    given = {}
+    if index % every == 0:
+        given = {i: where(size, index + 35 * (i - 1)) for i in range(1, objects + 1)}
     tracker.step(frame(size, index), given)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -20,7 +21,7 @@ from vosfm.segmenter import Segmenter
 from vosfm.types import When
 
 SIZE = (512, 512)
-WARM_UP, ROUNDS = 8, 12
+WARM_UP, ROUNDS = 4, 8
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
         for name, tracker in trackers.items():
             frame = frames[turn % len(frames)]
             distinct = tracker.state.objects.count  # type: ignore[union-attr]
-            times.setdefault(f"{name}, d={distinct}", []).append(timed(lambda: tracker.step(frame)))
+            times.setdefault(f"{name}, d={distinct}", []).append(timed(partial(tracker.step, frame)))
         for name, seconds in parts(segmenter, trackers["one pathway"], frame).items():
             times.setdefault(name, []).append(seconds)
     middle = {name: statistics.median(seconds) for name, seconds in times.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def load(name: str, system: str = "aot") -> Golden:
     return Golden(part("inputs."), part("outputs."), description)
 
 
+@lru_cache(maxsize=500)  # cases of one model share them
 def _weight(key: str, shape: tuple[int, ...], seed: int) -> Tensor:
     if key.endswith("num_batches_tracked"):
         return torch.tensor(0)

@@ -46,7 +46,7 @@ def video(length: int) -> list[NDArray[np.uint8]]:
 
 
 class Eye(Encoder):
-    channels: Mapping[int, int] = {}  # noqa: RUF012
+    channels: Mapping[int, int] = {}
     width, stride = 3, 1
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class Scripted(Decoder):
     """Proposes the left and the right half of the frame, as a script has it."""
 
     embedding, readouts, stride, candidates, presence = 3, (1,), 1, 2, True
-    skips: Mapping[int, int] = {}  # noqa: RUF012
+    skips: Mapping[int, int] = {}
 
     def __init__(self, script: Script) -> None:
         super().__init__()

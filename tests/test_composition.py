@@ -7,11 +7,12 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from vosfm import InputError, Segmenter
+from vosfm import InputError, Segmenter, Tracker
 from vosfm.checkpoints.state import load_state, save_state
 from vosfm.compatibility import RULES
 from vosfm.decoders import (
@@ -47,6 +48,7 @@ from vosfm.memory import (
     Temporal,
     Working,
 )
+from vosfm.search import MemoryTree
 from vosfm.types import Clip
 
 WIDTH, HIDDEN, IDENTITIES = 32, 16, 3
@@ -267,6 +269,49 @@ def _resumes(segmenter: Segmenter, path: Path) -> None:
         if t == 4:
             save_state(state, path)
             other = load_state(path)
+
+
+SEVERAL = [
+    (memory, decoder, [name for name in MASK_ENCODERS if name != "identities"][(j + k) % 3])
+    for (j, memory), (k, decoder) in product(
+        enumerate(MEMORIES), enumerate(("sam, three candidates", "sam 2"))
+    )
+    if "sensory" not in memory
+]
+
+
+@pytest.mark.parametrize(("memory", "decoder", "mask_encoder"), SEVERAL)
+def test_any_model_with_several_candidates_makes_a_tree(
+    memory: str, decoder: str, mask_encoder: str, tmp_path: Path
+) -> None:
+    segmenter = build("timm", mask_encoder, memory, decoder)
+    search = MemoryTree(
+        pathways=2,
+        iou_threshold=0.3,
+        uncertainty_threshold=1e6,  # never certain, so that pathways part
+        modulation=(0.95, 1.05) if segmenter.memory.reader.modulates else None,
+        certainty="presence" if segmenter.decoder.presence else "quality",
+    )
+    if segmenter.memory.reader.modulates and not segmenter.decoder.presence:
+        search = MemoryTree(2, 0.3, 1e6, None, certainty="quality")
+    frames = list(np.random.default_rng(0).integers(0, 256, (6, 64, 48, 3), dtype=np.uint8))
+    one, two = np.zeros((2, 64, 48), bool)
+    one[8:40, 4:30] = True
+    two[44:60, 10:40] = True
+    prompts = {0: {1: one}, 2: {2: two}}
+    whole = list(Tracker(segmenter, search).track(frames, prompts))
+    assert [result.frame for result in whole] == list(range(6))
+    first = Tracker(segmenter, search)
+    results = [r for t in range(5) for r in first.step(frames[t], prompts.get(t))]
+    assert first.state is not None
+    assert first.state.objects.count == 4, "both objects should follow two pathways"
+    first.save(tmp_path / "stream.safetensors")
+    second = Tracker(segmenter, search)
+    second.resume(tmp_path / "stream.safetensors")
+    results += second.track(frames[5:])
+    for ours, unbroken in zip(results, whole, strict=True):
+        assert ours.object_ids == unbroken.object_ids
+        assert np.array_equal(ours.masks, unbroken.masks)
 
 
 def test_every_rule_has_its_error() -> None:

@@ -86,6 +86,42 @@ print(json.dumps(peak() - before))
 """
 
 
+_TREE = """
+import json, resource, sys
+sys.path.insert(0, "tests")
+import torch
+torch.set_num_threads(1)
+from models import video
+from test_many_objects import rings
+import vosfm
+from vosfm.search import MemoryTree
+size = (128, 128)
+segmenter = vosfm.build("sam2_1_tiny_long", encoder={"image_size": 128})
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def run(count, limit=None):
+    search = MemoryTree(uncertainty_threshold=1e6)
+    tracker = vosfm.Tracker(segmenter, search, exclusive=False, memory_limit=limit)
+    for result in tracker.track(video(10, size), {0: rings(count, size)}):
+        assert result.masks.shape == (count, *size)
+    return tracker.state.objects.count
+run(1)
+before = peak()
+rows = run(60, int(sys.argv[1]))
+print(json.dumps([rows, peak() - before]))
+"""
+
+
+@pytest.mark.slow
+def test_sixty_trees_within_a_bound() -> None:
+    limit = 32 * 2**20
+    run = subprocess.run([sys.executable, "-c", _TREE, str(limit)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    rows, grown = json.loads(run.stdout)
+    assert rows == 60 * 3, "all pathways should have parted"
+    # The banks, the banks again while a new entry is copied in, what is decoded and waits.
+    assert grown < 2 * limit + 300 * 2**20
+
+
 @pytest.mark.slow
 def test_two_hundred_tracks_within_a_bound() -> None:
     limit = 350 * 2**20

@@ -49,8 +49,19 @@ def prompts(golden: goldens.Golden) -> dict[int, Any]:
     return {1: Points(xy, tuple(given["labels0"].tolist())), 2: Box(*given["box1"].tolist())}
 
 
-@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("case", ["mask_1obj", "mask_2obj", "points_box"])
+slow = pytest.mark.slow  # what differs from a case that is not in the numbers of the memory alone
+
+
+@pytest.mark.parametrize(
+    ("case", "half"),
+    [
+        ("mask_1obj", False),
+        ("mask_2obj", True),
+        ("points_box", True),
+        *(pytest.param(*case, marks=slow) for case in (("mask_1obj", True), ("mask_2obj", False))),
+        pytest.param("points_box", False, marks=slow),
+    ],
+)
 @torch.inference_mode()
 def test_sam2(case: str, half: bool) -> None:
     golden = goldens.load(f"sam2_e2e_{case}", system="sam2")
@@ -87,7 +98,7 @@ def test_sam2(case: str, half: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pathways", "half"), [(1, True), (3, True), (3, False)], ids=["P1", "P3", "P3 in float32"]
+    ("pathways", "half"), [(1, True), (3, True), pytest.param(3, False, marks=slow)]
 )
 @torch.inference_mode()
 def test_sam2long(pathways: int, half: bool) -> None:

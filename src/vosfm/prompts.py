@@ -30,7 +30,6 @@ def to_masks(
     exclusive: bool,
     device: torch.device,
     predict: Predict | None = None,
-    known: frozenset[int] = frozenset(),
 ) -> dict[int, Tensor]:
     """Check what is given with a frame, and make masks of it.
 
@@ -44,8 +43,6 @@ def to_masks(
         exclusive: whether a pixel belongs to one object at most.
         device: of the result.
         predict: what makes masks of boxes and points; None where nothing does.
-        known: objects that are tracked already, of which points may say what does not belong to
-            them alone.
 
     Returns:
         Object id -> (H, W) bool, each with at least one pixel, in the order of `prompts`.
@@ -55,7 +52,7 @@ def to_masks(
             or points do not fit the frame, nothing is found there, or there is nothing to make
             masks of them.
     """
-    given = sort_out(prompts, size, time, exclusive, device, known)
+    given = sort_out(prompts, size, time, exclusive, device)
     masks, drawn = dict(given.masks), given.drawn
     if drawn and predict is None:
         object_id, one = next(iter(drawn.items()))

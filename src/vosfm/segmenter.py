@@ -432,7 +432,7 @@ class Segmenter(nn.Module):
         source = features.geometry.source
         predict = None if self.prompter is None else partial(self.prompter, features)
         exclusive = state.objects.exclusive
-        masks = to_masks(prompts, source, state.time, exclusive, self.device, predict, _seen(state))
+        masks = to_masks(prompts, source, state.time, exclusive, self.device, predict)
         seen = None
         if tracked is not None and not state.objects.exclusive:
             seen = self.aggregate(tracked)[0] > 0.5

@@ -27,7 +27,6 @@ from vosfm import zoo
 from vosfm.augmentation import augment
 from vosfm.both_ways import Pass, backward_pass, first_masks, forward_pass
 from vosfm.checkpoints.loading import load
-from vosfm.checkpoints.state import save_state
 from vosfm.data.drawing import overlay
 from vosfm.data.file import VideoWriter
 from vosfm.data.open import open_video
@@ -38,6 +37,7 @@ from vosfm.fusion import fuse
 from vosfm.prompters import Prompter
 from vosfm.prompts import check_drawn, drawn_prompts, merge_prompts, read_prompts
 from vosfm.provenance import finished_passes, stamp_of, write_record
+from vosfm.search import Search
 from vosfm.segmenter import Segmenter
 from vosfm.tracker import Precision, Prompts, Tracker
 
@@ -62,6 +62,7 @@ def track(
     prompter: Prompter | None = None,
     memory_limit: int | None = None,
     backward: bool = False,
+    search: Search | None = None,
 ) -> int:
     """Track a video and write its masks, a state to go on from, and an overlay video.
 
@@ -88,6 +89,7 @@ def track(
         backward: also track every object from the frame in which it is first given back to the
             beginning. Where objects exclude each other, a pixel that both directions claim stays
             with the object that was tracked forward.
+        search: which proposals become memory; None for `Greedy`.
 
     Returns:
         The number of frames tracked by this run; those that were seen both ways count twice.
@@ -108,6 +110,7 @@ def track(
     stamp["choice of --scales or --flip"] = [*map(float, scales), flip]
     stamp["choice of --precision"] = precision
     stamp["choice of --backward"] = backward
+    stamp["search"] = None if search is None else repr(search)
     finished = finished_passes(out, stamp, resume)
     results = ResultFolder(out, video.frame_names, overlap=not exclusive)
     passes = [forward_pass(video, prompts, results)]
@@ -118,7 +121,8 @@ def track(
         if one.name not in finished:
             tracker = Tracker(
                 augmented,
-                exclusive=exclusive,
+                search,
+                exclusive,
                 precision=precision,
                 prompter=prompter,
                 memory_limit=memory_limit,
@@ -257,6 +261,7 @@ def main(args: argparse.Namespace) -> None:
             prompter=None if prompter is None else prompter.to(device),
             memory_limit=None if args.memory_limit is None else int(args.memory_limit * 2**20),
             backward=args.backward,
+            search=zoo.build_search(args.model),
         )
     finally:
         if progress.live.is_started:
@@ -334,22 +339,26 @@ def _track(
     save_every: int,
     progress: Progress | None,
 ) -> None:
-    written = tracker.time
-    kept = tracker.state  # after the last frame whose masks are written
+    written = saved = tracker.reported
+    kept = tracker.beam  # when the masks of all frames that were final then are written
     stream = one.masks.path / one.stream
-    frames = tracker.track(one.video.frames(written), one.prompts)
+    frames = tracker.track(one.video.frames(tracker.time), one.prompts)
     what = f"{one.video.name}, {one.name}"
     try:
         for result in _shown(frames, what, progress, written, len(one.video)):
             if result.frame == 0:  # not before: a run that fails at once leaves nothing behind
                 begin()
             one.masks.write(result)
-            written, kept = result.frame + 1, tracker.state
-            if kept is not None and written % save_every == 0:
+            written = result.frame + 1
+            if tracker.beam is None or tracker.reported > written:
+                continue
+            kept = tracker.beam
+            if written - saved >= save_every:
                 tracker.save(stream)
+                saved = written
     except BaseException:
-        if kept is not None and kept.time == written:
-            save_state(kept, stream)
+        if kept is not None and written:
+            tracker.save(stream, kept)
         raise
 
 

@@ -65,8 +65,8 @@ class Tracker:
             processors that multiply bfloat16 (most GPUs; CPUs with AMX or AVX-512 BF16).
         prompter: what makes masks of boxes and points; it is put into evaluation mode, and where
             the model is. None for the model's own, if it has one.
-        memory_limit: bytes that the banks may take once they are full, checked when objects join;
-            None for no limit. What decoding takes besides is bounded by `chunk` of the model's
+        memory_limit: bytes that the banks may take once they are full, with all pathways of the
+            search, checked when objects join; None for no limit. What decoding takes besides is bounded by `chunk` of the model's
             parts.
 
     Raises:
@@ -106,6 +106,11 @@ class Tracker:
     def reported(self) -> int:
         """Index of the first frame without a result; a search may hold some back."""
         return self._skipped if self._beam is None else self.search.reported(self._beam)
+
+    @property
+    def beam(self) -> Beam | None:
+        """All that is known of the stream; None before the first prompt. It never changes."""
+        return self._beam
 
     @property
     def state(self) -> State | None:
@@ -202,15 +207,20 @@ class Tracker:
             raise InputError(f"object {object_ids[0]} is not tracked: the stream has not begun")
         self._beam = self.search.remove(self.segmenter, self._beam, object_ids)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, beam: Beam | None = None) -> None:
         """Save the stream between two frames, as one safetensors file.
+
+        Args:
+            path: of the file.
+            beam: what was once `beam`, to go on from there; None for now.
 
         Raises:
             InputError: if nothing is tracked yet.
         """
-        if self._beam is None:
+        beam = beam or self._beam
+        if beam is None:
             raise InputError("nothing to save: the stream has not begun")
-        save_state(self._beam.state, path, self.search.pack(self._beam))
+        save_state(beam.state, path, self.search.pack(beam))
 
     def resume(self, path: str | Path) -> None:
         """Go on with a stream that `save` wrote.
@@ -272,10 +282,13 @@ class Tracker:
         return to_masks(prompts, state.size, state.time, exclusive, image.device, predict)
 
     def _check_footprint(self, state: State) -> None:
-        limit, count = self.memory_limit, state.objects.count
+        limit, rows = self.memory_limit, state.objects.count
         if limit is None:
             return
+        count = len(set(state.objects.ids[0].tolist()))
         needed = footprint(self.segmenter.memory, state.banks)
+        if self.search.pathways > 1:  # not all of them may have parted yet
+            needed = needed * count * self.search.pathways // max(1, rows)
         if needed > limit:
             raise InputError(
                 f"frame {state.time - 1}: the memory of {count} objects takes {_mebibytes(needed)} "

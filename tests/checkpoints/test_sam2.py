@@ -14,6 +14,7 @@ import vosfm
 from vosfm import zoo
 from vosfm.checkpoints import sam2
 from vosfm.checkpoints.loading import load
+from vosfm.search import MemoryTree
 
 OFFICIAL = {
     "sam2_tiny": (468, 38_946_242),
@@ -64,6 +65,7 @@ class TestConfigs:
         _, long = zoo._read("model", f"{name}_long")
         assert set(long["model"]) == {"segmenter", "search"}
         assert long["model"]["segmenter"] == short["model"]["segmenter"]
+        assert isinstance(zoo.build_search(f"{name}_long"), MemoryTree)
 
     def test_every_config_is_counted(self) -> None:
         there = {name.removesuffix("_long") for name in zoo.names() if name.startswith("sam2_")}

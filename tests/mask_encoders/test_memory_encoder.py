@@ -102,11 +102,27 @@ def test_masks_may_be_bool() -> None:
     assert torch.equal(encoder()(features, masks > 0.5, objects(2)).maps, expected)
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("side", [49, 57])
 @torch.inference_mode()
-def test_other_sizes_take_the_size_of_the_embedding(side: int) -> None:
+def test_other_sizes_take_the_size_of_the_embedding(side: int, align_corners: bool) -> None:
     features, masks = scene(2, side=side)  # 4 tokens a side from the masks, 3 in the embedding
-    assert encoder()(features, masks, objects(2)).maps.shape == (1, 2, 8, 3, 3)
+    geometry = replace(features.geometry, align_corners=align_corners)
+    ours = MemoryEncoder(embedding=32, width=8, layers=0)
+    maps = ours(replace(features, geometry=geometry), masks, objects(2)).maps
+    small = ours.downsample(20 * masks[0, :, None] - 10)
+    assert small.shape[2:] == (4, 4)
+    small = torch.nn.functional.interpolate(
+        small, size=(3, 3), mode="bilinear", align_corners=align_corners
+    )
+    torch.testing.assert_close(maps[0], ours.exit(ours.enter(features.embedding) + small))
+
+
+@torch.inference_mode()
+def test_masks_take_the_type_of_the_embedding() -> None:
+    features, masks = scene(2)
+    half = replace(features, embedding=features.embedding.bfloat16())
+    assert encoder().bfloat16()(half, masks, objects(2)).maps.dtype == torch.bfloat16
 
 
 @torch.inference_mode()

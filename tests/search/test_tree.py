@@ -65,7 +65,7 @@ def test_the_tree_recovers() -> None:
     )
     for frame, scores in zip(frames[1:], expected, strict=True):
         tracker.step(frame)
-        path = tracker._beam.paths[1]  # type: ignore[union-attr]
+        path = tracker.beam.paths[1]  # type: ignore[union-attr]
         assert path.scores == pytest.approx(scores, abs=1e-3)
 
 
@@ -124,9 +124,7 @@ def test_every_object_has_a_tree_of_its_own() -> None:
 
 
 def test_an_object_that_joins_or_is_given_again_starts_anew() -> None:
-    tracker = Tracker(
-        scripted(OCCLUSION), MemoryTree(pathways=2, modulation=None), exclusive=False
-    )
+    tracker = Tracker(scripted(OCCLUSION), MemoryTree(pathways=2, modulation=None), exclusive=False)
     prompts = {0: {1: half(LEFT)}, 3: {1: half(RIGHT), 2: half(LEFT)}}
     results = list(tracker.track(video(5), prompts))
     assert [result.object_ids for result in results] == [(1,)] * 3 + [(1, 2)] * 2
@@ -136,9 +134,7 @@ def test_an_object_that_joins_or_is_given_again_starts_anew() -> None:
 
 
 def test_objects_leave() -> None:
-    tracker = Tracker(
-        scripted(OCCLUSION), MemoryTree(pathways=2, modulation=None), exclusive=False
-    )
+    tracker = Tracker(scripted(OCCLUSION), MemoryTree(pathways=2, modulation=None), exclusive=False)
     frames = video(5)
     results = tracker.step(frames[0], {1: half(LEFT), 2: half(LEFT)})
     for frame in frames[1:3]:
@@ -167,8 +163,8 @@ def test_a_stream_goes_on_where_it_was_saved(tmp_path: Path) -> None:
         assert sides(results) == sides(expected)
     with pytest.raises(InputError, match="go on with the search that saved it"):
         Tracker(scripted(OCCLUSION)).resume(tmp_path / "stream.safetensors")
+    other = MemoryTree(pathways=2, iou_threshold=0.5, modulation=None)
     with pytest.raises(InputError, match="go on with the search that saved it"):
-        other = MemoryTree(pathways=2, iou_threshold=0.5, modulation=None)
         Tracker(scripted(OCCLUSION), other).resume(tmp_path / "stream.safetensors")
 
 
@@ -213,7 +209,7 @@ def test_sam2_saved_and_resumed_in_the_middle_of_a_decision(
         results = first.step(frames[0], prompts[0])
         for frame in frames[1:stop]:
             results += first.step(frame)
-        assert len(first._beam.waiting) > 0 or stop < 3  # type: ignore[union-attr]
+        assert len(first.beam.waiting) > 0 or stop < 3  # type: ignore[union-attr]
         first.save(tmp_path / "stream.safetensors")
         second = Tracker(sam2, search)
         second.resume(tmp_path / "stream.safetensors")
@@ -249,7 +245,7 @@ def test_models_that_it_cannot_serve() -> None:
     with pytest.raises(InputError, match="several objects in one joint map"):
         list(Tracker(tiny(), MemoryTree()).track(frames, prompts))
     stcn = zoo.build("stcn_tiny")
-    with pytest.raises(InputError, match="several scored candidates, \\w+ decodes one"):
+    with pytest.raises(InputError, match=r"several scored candidates, \w+ decodes one"):
         list(Tracker(stcn, MemoryTree()).track(frames, prompts))
     mmpm = zoo.build("mmpm_tiny", decoder={"candidates": 3})
     with pytest.raises(InputError, match="certainty='quality'"):

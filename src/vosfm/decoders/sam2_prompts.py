@@ -100,10 +100,13 @@ class PromptEncoder(nn.Module):
 
 
 def as_points(drawn: Box | Points) -> tuple[tuple[tuple[float, float], ...], tuple[int, ...]]:
-    """Places (x, y) and labels of what was drawn; those of a box are its corners."""
-    if isinstance(drawn, Points):
+    """Places (x, y) and labels of what was drawn; those of a box are its corners, and first."""
+    if isinstance(drawn, Box):
+        return ((drawn.x0, drawn.y0), (drawn.x1, drawn.y1)), (TOP_LEFT, BOTTOM_RIGHT)
+    if drawn.box is None:
         return drawn.xy, drawn.labels
-    return ((drawn.x0, drawn.y0), (drawn.x1, drawn.y1)), (TOP_LEFT, BOTTOM_RIGHT)
+    corners, labels = as_points(drawn.box)
+    return (*corners, *drawn.xy), (*labels, *drawn.labels)
 
 
 def to_prepared(xy: Tensor, geometry: Geometry) -> Tensor:

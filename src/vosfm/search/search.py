@@ -44,7 +44,13 @@ class Final:
 
 
 class Search(ABC):
-    """Decides which candidates live on."""
+    """Decides which candidates live on.
+
+    Attributes:
+        pathways: how many memories of its own an object may come to have.
+    """
+
+    pathways: int = 1
 
     @abstractmethod
     def start(self, state: State) -> Beam:

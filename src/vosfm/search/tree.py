@@ -131,6 +131,10 @@ class MemoryTree(Search):
         span = None if modulation is None else (modulation[0], modulation[1])
         self.guidance = Guidance(iou_threshold, span, self.official)
 
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
     def start(self, state: State) -> TreeBeam:
         ids = state.objects.ids[0].tolist()
         paths = {object_id: self._alike(column) for column, object_id in enumerate(ids)}
