@@ -47,7 +47,8 @@ def main() -> None:
         for name, tracker in trackers.items():
             frame = frames[turn % len(frames)]
             distinct = tracker.state.objects.count  # type: ignore[union-attr]
-            times.setdefault(f"{name}, d={distinct}", []).append(timed(partial(tracker.step, frame)))
+            seconds = timed(partial(tracker.step, frame))
+            times.setdefault(f"{name}, d={distinct}", []).append(seconds)
         for name, seconds in parts(segmenter, trackers["one pathway"], frame).items():
             times.setdefault(name, []).append(seconds)
     middle = {name: statistics.median(seconds) for name, seconds in times.items()}

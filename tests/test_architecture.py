@@ -18,7 +18,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "errors types files",
         "ops schedules flow",
         "layers",
-        "encoders mask_encoders memory decoders prompters identification prompts losses "
+        "encoders mask_encoders memory decoders prompters identification proposals prompts losses "
         "candidate_loss",
         "compatibility",
         "segmenter",

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vosfm import identification
@@ -22,6 +21,7 @@ from vosfm.ops.aggregation import aggregate, compete, share
 from vosfm.ops.resizing import prepare, resize_masks
 from vosfm.prompters import Prompter
 from vosfm.prompts import Given, sort_out, to_masks
+from vosfm.proposals import SURE, certain, circumstances, fill, lay, propose, seen_before
 from vosfm.types import (
     Box,
     Clip,
@@ -33,13 +33,10 @@ from vosfm.types import (
     Points,
     Prompt,
     Proposal,
-    Readout,
     Size,
     State,
     When,
 )
-
-_SURE = 10.0  # logit of what was given
 
 
 class Segmenter(nn.Module):
@@ -163,7 +160,7 @@ class Segmenter(nn.Module):
         return Proposal(
             objects,
             geometry,
-            _certain(masks, geometry, self.decoder.stride),
+            certain(masks, geometry, self.decoder.stride),
             None if tracked is None else tracked.readout,
             carry={} if tracked is None else tracked.carry,
             encoding=encoding,
@@ -192,7 +189,7 @@ class Segmenter(nn.Module):
         Returns:
             The state before the next frame.
         """
-        when = _when(state, proposal)
+        when = circumstances(state, proposal)
         banks, readout, encoding = state.banks, proposal.readout, proposal.encoding
         if not self.memory.due(banks, when):
             encoding = None
@@ -302,7 +299,7 @@ class Segmenter(nn.Module):
         when = When(state.time, encoding is not None, state.seed, guidance=state.guidance)
         readout = self.memory.read(state.banks, features, objects.rows, when, encoding)
         decoded: Decoded = self.decoder(features, readout, objects)
-        return _proposal(objects, features.geometry, readout, decoded, encoding=encoding)
+        return propose(objects, features.geometry, readout, decoded, encoding=encoding)
 
     def _prompt(
         self, state: State, features: Features, prompts: Mapping[int, Given] | Prompt
@@ -312,12 +309,12 @@ class Segmenter(nn.Module):
         if isinstance(prompts, Prompt):
             objects, prompt = state.objects, prompts
         else:
-            source, known = features.geometry.source, _seen(state)
+            source, known = features.geometry.source, seen_before(state)
             given = sort_out(
                 prompts, source, state.time, state.objects.exclusive, self.device, known
             )
             objects = identification.join(state.objects, list(prompts), None, state.time)
-            prompt = self._lay(objects, given.masks, source)
+            prompt = lay(objects, given.masks, source, self.device)
             columns = {int(i): c for c, i in enumerate(objects.ids[0]) if objects.alive[0, c]}
             drawn = {columns[object_id]: one for object_id, one in given.drawn.items()}
         fresh = objects.born >= state.time
@@ -327,7 +324,7 @@ class Segmenter(nn.Module):
         decoded = self.decoder.prompt(features, readout, objects, prompt, drawn, tracked, fresh)
         pointed = torch.zeros_like(objects.alive)
         pointed[:, list(drawn)] = True
-        return _proposal(
+        return propose(
             objects,
             features.geometry,
             readout,
@@ -371,12 +368,12 @@ class Segmenter(nn.Module):
         if self.decoder.candidates > 1:
             none = proposal.logits.new_zeros(told.logits.shape[:2])
             scores = none if told.scores is None else told.of_choice(told.scores)
-            quality = _filled(scores, proposal, 1.0)
+            quality = fill(scores, proposal, 1.0)
         if self.decoder.presence:
             none = proposal.logits.new_zeros(told.logits.shape[:2])
             presence = none if told.presence is None else told.presence
             if not self.understands:  # a decoder that does says what it makes of a given mask
-                presence = _filled(presence, proposal, _SURE)
+                presence = fill(presence, proposal, SURE)
         return quality, presence
 
     def _encode_masks(
@@ -419,7 +416,7 @@ class Segmenter(nn.Module):
 
     def _tracks_others(self, state: State, prompts: Mapping[int, Given]) -> bool:
         """Whether there are objects, seen before this frame, that nothing is given of."""
-        return bool(_seen(state) - set(prompts))
+        return bool(seen_before(state) - set(prompts))
 
     def _join(
         self,
@@ -437,75 +434,7 @@ class Segmenter(nn.Module):
         if tracked is not None and not state.objects.exclusive:
             seen = self.aggregate(tracked)[0] > 0.5
         objects = identification.join(state.objects, list(masks), masks, state.time, seen)
-        return objects, self._lay(objects, masks, source)
-
-    def _lay(self, objects: Objects, masks: Mapping[int, Tensor], source: Size) -> Prompt:
-        """Masks by object id, laid into the columns of the objects."""
-        stacked = torch.zeros(1, objects.count, *source, dtype=torch.bool, device=self.device)
-        given = torch.zeros(1, objects.count, dtype=torch.bool)
-        for column in objects.alive[0].nonzero()[:, 0].tolist():
-            object_id = int(objects.ids[0, column])
-            if object_id in masks:
-                stacked[0, column] = masks[object_id]
-                given[0, column] = True
-        return Prompt(stacked, given)
-
-
-def _seen(state: State) -> frozenset[int]:
-    """Ids of the living objects that were given before this frame."""
-    objects = state.objects
-    return frozenset(objects.ids[0][objects.alive[0] & (objects.born[0] < state.time)].tolist())
-
-
-def _proposal(
-    objects: Objects,
-    geometry: Geometry,
-    readout: Readout,
-    decoded: Decoded,
-    encoding: Encoding | None = None,
-    prompt: Prompt | None = None,
-    pointed: Tensor | None = None,
-) -> Proposal:
-    return Proposal(
-        objects,
-        geometry,
-        decoded.logits,
-        readout,
-        decoded.background,
-        decoded.scores,
-        decoded.carry,
-        encoding,
-        prompt,
-        presence=decoded.presence,
-        candidates=decoded.candidates,
-        pointed=pointed,
-    )
-
-
-def _when(state: State, proposal: Proposal) -> When:
-    """The circumstances of a commit."""
-    objects, given = proposal.objects, proposal.given
-    rows = given
-    if objects.identities is not None:
-        rows = torch.zeros(given.shape[0], objects.rows, dtype=torch.bool)
-        rows = rows.scatter_reduce(1, objects.row, given, "amax")
-    somebody = proposal.prompt is not None or proposal.pointed is not None
-    return When(state.time, somebody, state.seed, rows, state.guidance)
-
-
-def _filled(told: Tensor, proposal: Proposal, given: float) -> Tensor:
-    """Say one thing of all that was given, and of objects that joined."""
-    joined = proposal.objects.count - told.shape[1]
-    told = F.pad(told, (0, joined), value=given)
-    return told.masked_fill(proposal.given.to(told.device), given)
-
-
-def _certain(masks: Tensor, geometry: Geometry, stride: int) -> Tensor:
-    """Logits (B, O, 1, h, w) that say what masks (B, O, H, W) of a frame say."""
-    prepared = prepare(masks, geometry)
-    height, width = prepared.shape[-2:]
-    size = (-(-height // stride), -(-width // stride))
-    return (F.adaptive_avg_pool2d(prepared.float(), size).unsqueeze(2) - 0.5) * (2 * _SURE)
+        return objects, lay(objects, masks, source, self.device)
 
 
 def _frame(features: Features, batch: int, index: int) -> Features:

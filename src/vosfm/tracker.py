@@ -66,8 +66,8 @@ class Tracker:
         prompter: what makes masks of boxes and points; it is put into evaluation mode, and where
             the model is. None for the model's own, if it has one.
         memory_limit: bytes that the banks may take once they are full, with all pathways of the
-            search, checked when objects join; None for no limit. What decoding takes besides is bounded by `chunk` of the model's
-            parts.
+            search, checked when objects join; None for no limit. What decoding takes besides is
+            bounded by `chunk` of the model's parts.
 
     Raises:
         InputError: if there is no such precision, or the limit is not above 0.

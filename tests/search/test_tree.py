@@ -171,7 +171,7 @@ def test_a_stream_goes_on_where_it_was_saved(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def sam2() -> Segmenter:
     torch.manual_seed(0)
-    return zoo.build("sam2_1_tiny", encoder={"image_size": 64})
+    return zoo.build("sam2_1_tiny", encoder={"image_size": [64, 96]})
 
 
 def scene(length: int = 6) -> tuple[list[Any], dict[int, Any]]:
