@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from models import square, video
 
 from vosfm import Box, InputError, Points, Result, Segmenter, Tracker, zoo
+from vosfm.candidate_loss import CandidateLoss
 from vosfm.search import MemoryTree
+from vosfm.types import Clip
 
 SMALL = {"embed_dim": 16, "stages": [1, 1, 2, 1], "global_blocks": [3]}
 INSIDE = Points(((12.0, 9.0),), (1,))
@@ -145,3 +148,16 @@ def test_masks_of_objects_that_are_not_seen_are_empty(sam2: Segmenter) -> None:
     assert np.array_equal(results[0].masks[0], square(0, 0))
     assert not any(result.masks.any() for result in results[1:])
     assert all(result.scores[0] == 0 for result in results[1:])
+
+
+def test_every_weight_that_trains_takes_part(sam2: Segmenter) -> None:
+    """Processes that train together wait for the gradient of every one of them."""
+    masks = torch.zeros(2, 3, 2, 64, 96, dtype=torch.bool)
+    masks[:, :, 0, 8:40, 4:30] = True
+    clip = Clip(torch.rand(2, 3, 3, 64, 96), masks, torch.ones(2, 2, dtype=torch.bool))
+    trained = deepcopy(sam2).train()
+    CandidateLoss()(trained(clip, feed="prediction"), clip, 0.0).backward()
+    parameters = dict(trained.named_parameters())
+    assert not [n for n, p in parameters.items() if p.requires_grad and p.grad is None]
+    assert not [n for n, p in parameters.items() if n.startswith("encoder") and p.requires_grad]
+    assert all(bool(p.grad.isfinite().all()) for p in parameters.values() if p.grad is not None)

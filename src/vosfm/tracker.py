@@ -183,8 +183,9 @@ class Tracker:
                 f"{state.size[1]}: resize the frames, or start another tracker"
             )
         if not prompts and not bool(state.objects.alive.any()):
-            self._beam = replace(self._beam, state=replace(state, time=state.time + 1))
-            return [_nothing(state.time, size)]
+            beam, finals = self.search.flush(self.segmenter, self._beam)
+            self._beam = replace(beam, state=replace(state, time=state.time + 1))
+            return [*map(_result, finals), _nothing(state.time, size)]
         image = torch.from_numpy(np.ascontiguousarray(frame)).to(self.segmenter.device)
         image = image.permute(2, 0, 1)[None].float() / 255
         with self._numbers():

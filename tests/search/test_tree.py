@@ -147,6 +147,19 @@ def test_objects_leave() -> None:
     assert not tracked[2].masks[0, 0, 0]  # it left while the wrong pathway led
 
 
+def test_frames_that_wait_are_reported_before_those_without_objects() -> None:
+    tracker = Tracker(scripted(OCCLUSION), MemoryTree(pathways=2, modulation=None))
+    frames = video(6)
+    results = tracker.step(frames[0], {1: half(LEFT)})
+    for frame in frames[1:4]:
+        results += tracker.step(frame)
+    tracker.remove(1)
+    results += [r for frame in frames[4:] for r in tracker.step(frame)]
+    assert [r.frame for r in results] == list(range(6))
+    assert [r.object_ids for r in results] == [(1,)] * 4 + [()] * 2
+    assert sides(results[:4]) == [LEFT] * 4
+
+
 def test_a_stream_goes_on_where_it_was_saved(tmp_path: Path) -> None:
     expected = run(scripted(OCCLUSION), MemoryTree(pathways=2, modulation=None))
     frames = video(5)

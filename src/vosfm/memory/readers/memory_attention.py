@@ -90,7 +90,8 @@ class MemoryAttention(Reader):
         )
         self.norm = nn.LayerNorm(embedding)
         self.temporal = learned(frames, value)
-        self.nothing = learned(embedding)
+        # Clips give masks, after which every row knows something: it does not train.
+        self.nothing = learned(embedding).requires_grad_(False)
         # The released checkpoints have it and no computation uses it.
         self.nothing_position = nn.Parameter(torch.zeros(embedding), requires_grad=False)
         self.absent = learned(value) if absent else None
