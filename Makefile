@@ -19,7 +19,7 @@ demo: .venv/.installed ## Install, then train, test and run a small model on ren
 	$(BIN)/python -m vosfm.demo --out runs/demo
 
 test: .venv/.installed ## Install, then run the test suite (slow tests left out)
-	$(BIN)/python -m pytest -q -m 'not slow' --durations 10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m 'not slow' -n 2 --dist loadfile --durations 10
 
 slow: .venv/.installed ## Run the slow tests
 	$(BIN)/python -m pytest -q -m slow --durations 10

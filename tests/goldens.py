@@ -44,7 +44,8 @@ class Golden:
         """The official state dict, made again by the recipe of the goldens."""
         seed = self.description["seed"]
         weights = {
-            key: _weight(key, tuple(shape), seed) for key, shape in self.description["weights"]
+            key: _weight(key, tuple(shape), seed).clone()
+            for key, shape in self.description["weights"]
         }
         for change in self.description.get("overrides", []):
             weight, value = weights[change["key"]], torch.as_tensor(change["value"])

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,15 @@ def test_an_error_in_a_worker_is_one_line_too(
 
 
 class TestConfigs:
-    @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
-    @pytest.mark.parametrize("command", LIGHTNING)
+    @pytest.mark.parametrize(
+        ("command", "path"),
+        [
+            pytest.param(command, path, id=f"{command}-{path.parent.name}/{path.stem}")
+            for command, path in product(LIGHTNING, CONFIGS)
+            # All commands take models alike, and the next test takes every one of them.
+            if path.parent.name != "model" or path.stem in ("aot_nano", "sam2_1_tiny_long")
+        ],
+    )
     def test_each_parses_and_builds(self, here: Path, path: Path, command: str) -> None:
         rest = yaml.safe_load(CONFIG.read_text())
         del rest[path.parent.name]
@@ -129,7 +137,8 @@ class TestConfigs:
         if path.parent.name == "trainer":
             layers.insert(1, "--config=trainer/default")
         out = ["--out=out"] if command == "predict" else []
-        parsed = Parsed([command, *layers, *out, "--trainer.accelerator=cpu"])
+        with torch.device("meta" if path.parent.name == "model" else "cpu"):
+            parsed = Parsed([command, *layers, *out, "--trainer.accelerator=cpu"])
         assert isinstance(parsed.model, SegmentationTask)
         assert isinstance(parsed.datamodule, VideoDataModule)
 

@@ -68,11 +68,11 @@ def compare(
     Raises:
         InputError: if the model or a video cannot be read.
     """
-    segmenter = zoo.build(model, **overrides)
+    segmenter, search = zoo.build(model, **overrides), zoo.build_search(model)
     load(segmenter, checkpoint)
 
     def tracked(video: Video) -> Iterator[Result]:
-        return Tracker(segmenter).track(video.frames(), video.prompts())
+        return Tracker(segmenter, search).track(video.frames(), video.prompts())
 
     def cleared(video: Video) -> Iterator[Result]:
         return Tracker(segmenter, Forgetful()).track(video.frames(), video.prompts())

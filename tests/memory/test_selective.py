@@ -276,8 +276,10 @@ def test_what_is_kept_of_an_entry() -> None:
     assert contents["prompted"].rows["pointer"].dtype == torch.float32
     bare, _ = Selective().write(Contents(), Entry({"value": torch.ones(1, 1, 2)}), When(0, False))
     assert set(bare.rows) == {"value"}
-    with pytest.raises(InputError, match="keeps rows pointer of every entry, this one has value"):
-        Pointers().write(Contents(), Entry({"value": torch.ones(1, 1, 2)}), When(0, False))
+    with pytest.raises(InputError, match="keeps rows value of every entry, this one has pointer"):
+        Selective().write(Contents(), Entry({"pointer": torch.ones(1, 1, 2)}), When(0, False))
+    none, _ = Pointers().write(Contents(), Entry({"value": torch.ones(1, 1, 2)}), When(0, False))
+    assert none.count == 0, "a decoder may make no pointers"
 
 
 def test_without_a_word_on_quality_everything_is_trusted() -> None:

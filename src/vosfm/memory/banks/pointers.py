@@ -34,6 +34,6 @@ class Pointers(Selective):
     def write(
         self, contents: Contents, entry: Entry, when: When
     ) -> tuple[Contents, Contents | None]:
-        if not entry.rows.keys() & set(self.keeps):
+        if self.due(contents, when) and not entry.rows.keys() & set(self.keeps):
             return contents, None
         return super().write(contents, entry, when)
