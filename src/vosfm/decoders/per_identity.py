@@ -34,6 +34,8 @@ class PerIdentity(Decoder):
         self.skips = decoder.skips
         # A hidden state would be of an object, where the memory keeps one of a group.
         self.updates = decoder.updates
+        self.candidates = decoder.candidates
+        self.presence = decoder.presence
         self.weights = nn.Parameter(torch.randn(identities, sum(decoder.readouts)))
 
     def forward(self, features: Features, readout: Readout, objects: Objects) -> Decoded:
