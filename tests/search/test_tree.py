@@ -15,7 +15,10 @@ from scripted import LEFT, RIGHT, Script, half, scripted, video
 
 from vosfm import InputError, Result, Segmenter, Tracker, zoo
 from vosfm.data import ProceduralVideos
+from vosfm.data.memory import ArrayVideo
+from vosfm.data.video import Image
 from vosfm.search import MemoryTree
+from vosfm.track import track
 
 # The object is on the left, something like it on the right. In frame 2 the object is hidden: the
 # model is not certain (|0.5| < 2) and thinks better of the right mask. Who follows the wrong one
@@ -179,6 +182,48 @@ def test_a_stream_goes_on_where_it_was_saved(tmp_path: Path) -> None:
     other = MemoryTree(pathways=2, iou_threshold=0.5, modulation=None)
     with pytest.raises(InputError, match="go on with the search that saved it"):
         Tracker(scripted(OCCLUSION), other).resume(tmp_path / "stream.safetensors")
+
+
+class Stopping(ArrayVideo):
+    """A video whose reading is interrupted at a frame."""
+
+    stop: int | None = None
+
+    def frames(self, start: int = 0) -> Iterator[Image]:
+        for index, frame in enumerate(super().frames(start), start):
+            if index == self.stop:
+                raise KeyboardInterrupt
+            yield frame
+
+
+@pytest.mark.parametrize("save_every", [1, 50])
+def test_results_on_disk_go_on_while_frames_wait(tmp_path: Path, save_every: int) -> None:
+    script = OCCLUSION | {5: (5.0, {LEFT: (0.99, 0.98), RIGHT: (0.1, 0.1)})}
+    search = MemoryTree(pathways=2, modulation=None)
+
+    def run(out: Path, stop: int | None = None) -> dict[str, bytes]:
+        clip = Stopping(np.stack(video(6)))
+        clip.stop = stop
+        prompts = {0: {1: half(LEFT)}}
+        options = {"save_every": save_every, "rate": None, "search": search}
+        track(scripted(script), clip, out, resume=out.exists(), prompts=prompts, **options)  # type: ignore[arg-type]
+        return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    whole = run(tmp_path / "whole")
+    assert len(whole) == 6 + 1, "a picture per frame, and what they were made from"
+    for stop in range(1, 6):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / str(stop), stop)
+        assert run(tmp_path / str(stop)) == whole
+    with pytest.raises(InputError, match="was begun with another search"):
+        track(
+            scripted(script),
+            Stopping(np.stack(video(6))),
+            tmp_path / "1",
+            resume=True,
+            prompts={0: {1: half(LEFT)}},
+            rate=None,
+        )
 
 
 @pytest.fixture(scope="module")
