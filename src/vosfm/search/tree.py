@@ -185,7 +185,8 @@ class MemoryTree(Search):
             replace(believed, readout=None, candidates={}, carry={}, encoding=None),
         )
         state = segmenter.commit(state, features, believed, masks)
-        waiting = (*(frame.follow(parents) for frame in beam.waiting), newest)
+        older = (_pruned(segmenter, frame.follow(parents)) for frame in beam.waiting)
+        waiting = (*older, newest)
         return self._emit(segmenter, TreeBeam(state, paths, waiting))
 
     def flush(self, segmenter: Segmenter, beam: Beam) -> tuple[TreeBeam, list[Final]]:
@@ -375,6 +376,19 @@ def _by_pathway(segmenter: Segmenter, believed: Proposal, paths: Mapping[int, Pa
         together = fork_proposal(believed, segmenter.memory, columns, [0] * len(columns))
         masks[:, columns] = segmenter.aggregate(together, size=size)
     return masks
+
+
+def _pruned(segmenter: Segmenter, frame: Waiting) -> Waiting:
+    """The frame without what only pathways that have ended said of it."""
+    columns = sorted({column for picks in frame.picks.values() for column in picks})
+    if len(columns) == frame.believed.objects.count:
+        return frame
+    believed = fork_proposal(frame.believed, segmenter.memory, columns, [0] * len(columns))
+    picks = {
+        object_id: tuple(columns.index(column) for column in own)
+        for object_id, own in frame.picks.items()
+    }
+    return Waiting(frame.time, picks, believed)
 
 
 def _final(segmenter: Segmenter, frame: Waiting) -> Final:
