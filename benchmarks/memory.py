@@ -9,7 +9,8 @@ the first of them to the last, and how much longer a frame takes from frame 600 
 AOT-L remembers every fifth frame without end, as published; here its memory holds CAPACITY frames.
 `--unbounded` adds it as published, to see the difference. Beside the published models there are
 small ones, one for every bank with a capacity, on frames of SMALL pixels; their banks are full
-before frame 100. Models under a tree of memories, three pathways per object, track three objects.
+before frame 100. Models under a tree of memories, three pathways per object, track three objects;
+as pathways part and end, what they hold breathes, so that the most there ever was is told of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -202,7 +204,7 @@ def measure(name: str, marks: Sequence[int]) -> dict[str, Any]:
             _step(tracker, size, index, every, objects)
             for mark, seen in levels.items():
                 if abs(index - mark) <= NEAR:
-                    seen.append(resident())
+                    seen.append(most_resident() if name in TREES else resident())
         resident_at = {mark: median(seen) for mark, seen in levels.items()}
         first, last = resident_at[min(marks)], resident_at[max(marks)]
         growth = {"resident": resident_at, "growth": last / first - 1}
@@ -270,6 +272,11 @@ def where(size: tuple[int, int], index: int) -> NDArray[np.bool_]:
     )
     mask[top : top + size[0] // 4, left : left + size[1] // 4] = True
     return mask
+
+
+def most_resident() -> float:
+    """MiB of this process that ever were in memory at once."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def resident() -> float:
