@@ -54,14 +54,14 @@ def to_masks(
     """
     given = sort_out(prompts, size, time, exclusive, device)
     masks, drawn = dict(given.masks), given.drawn
-    if drawn and predict is None:
-        object_id, one = next(iter(drawn.items()))
-        raise InputError(
-            f"frame {time}, object {object_id}: this model takes masks, not "
-            f"{type(one).__name__.lower()}: name a prompter (Tracker(prompter=...), --prompter on "
-            "the command line), or use a model with a prompt encoder"
-        )
-    if drawn and predict is not None:
+    if drawn:
+        if predict is None:
+            object_id, one = next(iter(drawn.items()))
+            raise InputError(
+                f"frame {time}, object {object_id}: this model takes masks, not "
+                f"{type(one).__name__.lower()}: name a prompter (Tracker(prompter=...), --prompter "
+                "on the command line), or use a model with a prompt encoder"
+            )
         masks |= _found(drawn, predict, masks, time, exclusive)
     return {object_id: masks[object_id] for object_id in prompts}
 

@@ -219,7 +219,7 @@ class Segmenter(nn.Module):
         Returns:
             (B, O, H, W) probabilities in [0, 1]. Given masks stand as they were given; where
             objects exclude each other, they displace what was tracked. Of several candidates, the
-            one that was chosen, or that with the best score.
+            one with the best score.
         """
         size = size or proposal.geometry.source
         if proposal.prompt is None:

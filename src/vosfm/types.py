@@ -356,8 +356,6 @@ class Proposal:
             given ones; it speaks for the others.
         presence: (B, O), logit that an object is in the frame at all; None if nobody says.
         candidates: what the memory wants to know of each candidate, (B, O, K, ...) each.
-        choice: (B, O) int64, the candidate that speaks for each object; None for that with the
-            best score.
         pointed: (B, O) bool on the CPU, objects that were given by boxes or points which the
             decoder itself understood; None if there are none.
     """
@@ -374,7 +372,6 @@ class Proposal:
     tracked: Proposal | None = None
     presence: Tensor | None = None
     candidates: Mapping[str, Tensor] = field(default_factory=dict)
-    choice: Tensor | None = None
     pointed: Tensor | None = None
 
     @property
@@ -384,9 +381,7 @@ class Proposal:
         return masks if self.pointed is None else masks | self.pointed
 
     def chosen(self) -> Tensor:
-        """(B, O) int64: the candidate that speaks for each object."""
-        if self.choice is not None:
-            return self.choice
+        """(B, O) int64: the candidate that speaks for each object, that with the best score."""
         if self.scores is None:
             shape = self.logits.shape[:2]
             return torch.zeros(shape, dtype=torch.int64, device=self.logits.device)

@@ -12,7 +12,8 @@ from vosfm import InputError
 from vosfm.checkpoints.sam2 import translate
 from vosfm.decoders import Sam2Decoder
 from vosfm.decoders.sam2 import ABSENT
-from vosfm.decoders.sam2_prompts import PromptEncoder, to_prepared
+from vosfm.decoders.sam2_prompts import PromptEncoder
+from vosfm.ops.resizing import to_prepared
 from vosfm.types import Box, Decoded, Features, Geometry, Objects, Points, Prompt, Readout
 
 WIDTH = 16

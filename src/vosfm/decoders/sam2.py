@@ -24,6 +24,7 @@ from vosfm.decoders.sam2_prompts import (
 from vosfm.errors import InputError
 from vosfm.layers import MLP, FeatureFusion, TwoWayTransformer, check_chunk
 from vosfm.layers.feature_fusion import ImageShare
+from vosfm.proposals import SURE
 from vosfm.types import (
     Box,
     Decoded,
@@ -38,7 +39,6 @@ from vosfm.types import (
 ABSENT = -1024.0
 """Logit of every pixel of an object that is not in the frame."""
 
-_SURE = 10.0  # logit of what was given
 _CLAMP = 32.0  # largest logit that a mask is pointed out on
 
 
@@ -341,11 +341,11 @@ class Sam2Decoder(Decoder):
             presence = self.presence_head(tokens[:, 0])[:, 0]
             pointers = self._pointers(tokens[:, 2:3], presence)
             parts.append(pointers.unflatten(0, their_masks.shape[:2]))
-        presence = (masks.flatten(2).amax(2) * 2 - 1) * _SURE
+        presence = (masks.flatten(2).amax(2) * 2 - 1) * SURE
         there = (presence > 0)[..., None, None]
         pointers = torch.where(there, torch.cat(parts, 1), self.no_pointer)
         return Decoded(
-            smooth((masks * 2 - 1) * _SURE, size)[:, :, None].expand(-1, -1, 3, -1, -1),
+            smooth((masks * 2 - 1) * SURE, size)[:, :, None].expand(-1, -1, 3, -1, -1),
             scores=presence.new_tensor((1.0, -1.0, -1.0)).expand(batch, count, -1),
             presence=presence,
             candidates={"pointer": pointers.expand(-1, -1, 3, -1)},

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
-from vosfm.ops.resizing import pad
+from vosfm.ops.resizing import pad, to_prepared
 from vosfm.types import Box, Decoded, Features, Geometry, Points, Size
 
 OUTSIDE, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
@@ -107,13 +107,6 @@ def as_points(drawn: Box | Points) -> tuple[tuple[tuple[float, float], ...], tup
         return drawn.xy, drawn.labels
     corners, labels = as_points(drawn.box)
     return (*corners, *drawn.xy), (*labels, *drawn.labels)
-
-
-def to_prepared(xy: Tensor, geometry: Geometry) -> Tensor:
-    """Bring places (..., 2), x and y in pixels of the source frame, to the prepared image."""
-    (tall, wide), (height, width) = geometry.source, geometry.content
-    top, left = geometry.offset
-    return xy * xy.new_tensor((width / wide, height / tall)) + xy.new_tensor((left, top))
 
 
 def nothing(features: Features, count: int, width: int) -> Decoded:

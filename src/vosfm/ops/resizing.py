@@ -105,6 +105,13 @@ def pad(maps: Tensor, geometry: Geometry) -> Tensor:
     return F.pad(maps, (left, right, top, below))
 
 
+def to_prepared(xy: Tensor, geometry: Geometry) -> Tensor:
+    """Bring places (..., 2), x and y in pixels of the source frame, to the prepared image."""
+    (tall, wide), (height, width) = geometry.source, geometry.content
+    top, left = geometry.offset
+    return xy * xy.new_tensor((width / wide, height / tall)) + xy.new_tensor((left, top))
+
+
 def restore(maps: Tensor, geometry: Geometry, size: Size | None = None) -> Tensor:
     """Bring decoded maps (B, C, h, w) of a prepared image to a size of the source frame.
 

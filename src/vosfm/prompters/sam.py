@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vosfm.encoders import SamViT
 from vosfm.errors import InputError
-from vosfm.ops.resizing import restore
+from vosfm.ops.resizing import restore, to_prepared
 from vosfm.prompters.prompter import Prompter
 from vosfm.types import Box, Features, Geometry, Points
 
@@ -97,10 +97,10 @@ class SamPrompter(Prompter):
         points = box = None
         if one.box is not None:
             corners = ((one.box.x0, one.box.y0), (one.box.x1, one.box.y1))
-            box = _place(corners, geometry).to(embedding).flatten(1)
+            box = _placed(corners, geometry).to(embedding).flatten(1)
         if one.xy:
             labels = torch.tensor([one.labels], device=embedding.device)
-            points = _place(one.xy, geometry).to(embedding), labels
+            points = _placed(one.xy, geometry).to(embedding), labels
         sparse, dense = self.prompt_encoder(points=points, boxes=box, masks=None)
         ambiguous = box is None and len(one.xy) == 1
         masks, quality = self.mask_decoder(
@@ -114,11 +114,6 @@ class SamPrompter(Prompter):
         return masks[:, best, None]
 
 
-def _place(xy: Sequence[tuple[float, float]], geometry: Geometry) -> Tensor:
+def _placed(xy: Sequence[tuple[float, float]], geometry: Geometry) -> Tensor:
     """Points of the source frame in the prepared image, (1, P, 2) as x and y."""
-    down, right = (
-        inside / source for inside, source in zip(geometry.content, geometry.source, strict=True)
-    )
-    top, left = geometry.offset
-    placed = [(x * right + left, y * down + top) for x, y in xy]
-    return torch.tensor([placed], dtype=torch.float64)
+    return to_prepared(torch.tensor([xy], dtype=torch.float64), geometry)

@@ -72,5 +72,4 @@ def fork_proposal(
         readout=None if readout is None else memory.reader.fork(readout, columns),
         prompt=None if prompt is None else Prompt(picked(prompt.masks), picked(prompt.given)),
         pointed=None if pointed is None else picked(pointed),
-        choice=None,
     )

@@ -173,8 +173,7 @@ class MemoryTree(Search):
             believed, state = proposal, beam.state  # nothing was branched, all were settled
         else:
             believed = fork_proposal(proposal, segmenter.memory, columns, choice)
-            joined = proposal.objects.count - beam.state.objects.count
-            state = _with_columns(beam.state, proposal, joined)
+            state = replace(beam.state, objects=proposal.objects)  # with those who join
             state = fork_state(state, segmenter.memory, columns)
         masks = None
         if not segmenter.mask_encoder.independent and believed.encoding is None:
@@ -354,13 +353,6 @@ class MemoryTree(Search):
 
 def _best(scores: list[float]) -> int:
     return max(range(len(scores)), key=scores.__getitem__)
-
-
-def _with_columns(state: State, proposal: Proposal, joined: int) -> State:
-    """The state with columns of the objects that join."""
-    if not joined:
-        return state
-    return replace(state, objects=proposal.objects)
 
 
 def _by_pathway(segmenter: Segmenter, believed: Proposal, paths: Mapping[int, Pathways]) -> Tensor:
