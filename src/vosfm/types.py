@@ -240,6 +240,8 @@ class Entry:
         quality: (B, R), how good the remembered masks are said to be, in [0, 1]; 1 where they were
             given. None if nobody says.
         presence: (B, R), logit that the object is in the frame; None if nobody says.
+        depth: how many layers of the reader the frame was read with, and so gave tensors to `rows`;
+            None for all of them.
     """
 
     rows: Mapping[str, Tensor] = field(default_factory=dict)
@@ -247,6 +249,7 @@ class Entry:
     state: Mapping[str, Tensor] = field(default_factory=dict)
     quality: Tensor | None = None
     presence: Tensor | None = None
+    depth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -284,6 +287,7 @@ class When:
         rows: (B, R) bool on the CPU, the rows that were prompted; None for all of them or none, as
             `given` says.
         guidance: what a search asks of the memory; None for nothing.
+        depth: how many layers of a reader with several depths the frame is read with; None for all.
     """
 
     time: int
@@ -291,6 +295,7 @@ class When:
     seed: int = 0
     rows: Tensor | None = None
     guidance: Guidance | None = None
+    depth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -302,12 +307,15 @@ class Contents:
         shared: named tensors that all rows have in common, (B, M, ...) each.
         time: (B, R, M) int64 on the CPU, the frame each entry comes from.
         valid: (B, R, M) bool on the CPU, False where a row has no such entry; None if all have.
+        depth: (M,) int64 on the CPU, how many layers of the reader each entry has tensors of; those
+            of further layers are zeros and mean nothing. None if every entry has all.
     """
 
     rows: Mapping[str, Tensor] = field(default_factory=dict)
     shared: Mapping[str, Tensor] = field(default_factory=dict)
     time: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, dtype=torch.int64))
     valid: Tensor | None = None
+    depth: Tensor | None = None
 
     @property
     def count(self) -> int:
@@ -326,6 +334,8 @@ class State:
         banks: name -> contents.
         seed: every random choice is a function of (seed, time).
         guidance: what a search asks of the memory; None for nothing.
+        depth: how many layers of a reader with several depths the coming frames are read with; None
+            for all. Frames that something is given with are always read with all.
     """
 
     size: Size
@@ -334,6 +344,7 @@ class State:
     banks: Mapping[str, Contents]
     seed: int = 0
     guidance: Guidance | None = None
+    depth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -358,6 +369,8 @@ class Proposal:
         candidates: what the memory wants to know of each candidate, (B, O, K, ...) each.
         pointed: (B, O) bool on the CPU, objects that were given by boxes or points which the
             decoder itself understood; None if there are none.
+        auxiliary: in training of a model with several depths, what each of its shallower depths
+            believes of the same frame, the shallowest first; shares readout and prompt.
     """
 
     objects: Objects
@@ -373,6 +386,7 @@ class Proposal:
     presence: Tensor | None = None
     candidates: Mapping[str, Tensor] = field(default_factory=dict)
     pointed: Tensor | None = None
+    auxiliary: tuple[Proposal, ...] = ()
 
     @property
     def given(self) -> Tensor:
