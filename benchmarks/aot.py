@@ -40,6 +40,7 @@ from torch import Tensor, nn
 
 import vosfm
 from vosfm.tracker import Precision
+from vosfm.types import Decoded
 
 Frame = NDArray[np.uint8]
 SPEED = 3  # of the drifting background, in pixels a frame
@@ -95,8 +96,9 @@ class Ours:
             self._time("short-term attention", block.short_term)
             self._time("feed-forward", block.feed_forward)
 
-        def keep(module: nn.Module, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
-            self.logits = torch.cat((output[1][:, 0], output[0][:, :, 0]), 1)
+        def keep(module: nn.Module, inputs: Any, output: Decoded) -> None:
+            assert output.background is not None
+            self.logits = torch.cat((output.background[:, 0], output.logits[:, :, 0]), 1)
 
         segmenter.decoder.register_forward_hook(keep)
 

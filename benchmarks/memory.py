@@ -3,8 +3,9 @@
 Every model tracks one moving object through rendered noise, in a process of its own, with fresh
 weights, fused. Frames come from a generator, one at a time. Told is the resident memory of the
 process around some frames (the median of 21 frames, since the allocator breathes), its growth from
-the first of them to the last, and how much longer a frame takes from frame 600 on than from frame
-100 on (processor time, in the median of 50 frames; both places go on by turns, in one process).
+the first of them to the last, and how much longer a frame takes from frame 600 on (or `--late`)
+than from frame 100 on (processor time, in the median of 50 frames; both places go on by turns, in
+one process).
 
 AOT-L remembers every fifth frame without end, as published; here its memory holds CAPACITY frames.
 `--unbounded` adds it as published, to see the difference. Beside the published models there are
@@ -124,6 +125,7 @@ TREES: dict[str, Callable[[], Segmenter]] = {
         "sam2_1_tiny_long", encoder={"image_size": SMALL[0], **TRUNK}
     ),
 }
+SMALL_MODELS["ddmemory_nano"] = published("ddmemory_nano")
 SMALL_MODELS["sam2_1_tiny_long, small"] = TREES["sam2_1_tiny_long, small"]
 BOUNDED: dict[str, Any] = {"banks": {"temporal": {"capacity": CAPACITY}}}
 MODELS: dict[str, Callable[[], Segmenter]] = {
@@ -132,6 +134,7 @@ MODELS: dict[str, Callable[[], Segmenter]] = {
     "aot_b": published("aot_b"),
     "aot_l, bounded": published("aot_l", memory=BOUNDED),
     "aot_l, unbounded": published("aot_l"),
+    "ddmemory": published("ddmemory"),
     **TREES,
     **SMALL_MODELS,
 }
@@ -148,17 +151,18 @@ def main() -> None:
     """Print a line for every model."""
     parser = argparse.ArgumentParser(description="Tell how memory and time grow with a video.")
     parser.add_argument("--marks", type=int, nargs="+", default=MARKS, help="frames to measure at")
+    parser.add_argument("--late", type=int, default=LATE, help="frame whose time is compared")
     parser.add_argument("--models", nargs="+", choices=MODELS, metavar="MODEL", default=None)
     parser.add_argument("--unbounded", action="store_true", help="AOT-L as published, too")
     parser.add_argument("--here", action="store_true", help="one model, in this process, as JSON")
     args = parser.parse_args()
     names = args.models or [n for n in MODELS if args.unbounded or not n.endswith("unbounded")]
     if args.here:
-        print(json.dumps(measure(names[0], args.marks)))
+        print(json.dumps(measure(names[0], args.marks, args.late)))
         return
     print("resident memory in MiB")
     for name in names:
-        told = in_fresh_process(name, args.marks)
+        told = in_fresh_process(name, args.marks, args.late)
         levels = ", ".join(f"{told['resident'][str(m)]:.1f} at frame {m}" for m in args.marks)
         print(
             f"{name}: {levels}; {told['growth']:+.2%}; {told['per_frame']:.1f} ms a frame, "
@@ -166,9 +170,10 @@ def main() -> None:
         )
 
 
-def in_fresh_process(name: str, marks: Sequence[int] = MARKS) -> dict[str, Any]:
+def in_fresh_process(name: str, marks: Sequence[int] = MARKS, late: int = LATE) -> dict[str, Any]:
     """`measure`, in a process that has done nothing else, on one core."""
-    command = [sys.executable, __file__, "--here", "--models", name, "--marks", *map(str, marks)]
+    command = [sys.executable, __file__, "--here", "--models", name, "--late", str(late)]
+    command += ["--marks", *map(str, marks)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     if run.returncode:
@@ -177,7 +182,7 @@ def in_fresh_process(name: str, marks: Sequence[int] = MARKS) -> dict[str, Any]:
     return told
 
 
-def measure(name: str, marks: Sequence[int]) -> dict[str, Any]:
+def measure(name: str, marks: Sequence[int], late: int = LATE) -> dict[str, Any]:
     """Track as many frames as the last mark and the comparison of times need.
 
     Returns:
@@ -194,10 +199,10 @@ def measure(name: str, marks: Sequence[int]) -> dict[str, Any]:
     objects = 3 if name in TREES else 1
     tracker = vosfm.Tracker(model, search)
     levels: dict[int, list[float]] = {mark: [] for mark in marks}
-    count = max(*marks, LATE) + NEAR
+    count = max(*marks, late) + NEAR
     every = 10 if name == "reference" else count
     with TemporaryDirectory() as folder:
-        saved = {index: Path(folder) / f"{index}.safetensors" for index in (EARLY, LATE)}
+        saved = {index: Path(folder) / f"{index}.safetensors" for index in (EARLY, late)}
         for index in range(count):
             if index in saved:
                 tracker.save(saved[index])

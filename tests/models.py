@@ -47,3 +47,16 @@ def square(
     mask = np.zeros(size, bool)
     mask[top : top + side, left : left + side] = True
     return mask
+
+
+def layered(seed: int = 0) -> vosfm.Segmenter:
+    """A small AOST of three depths and 4 identities, with lively outputs."""
+    torch.manual_seed(seed)
+    segmenter = vosfm.build("aost_nano", mask_encoder={"gain": 30.0}).eval()
+    for block in segmenter.memory.reader.blocks:
+        for linear in (block.to_key_value, block.long_term.project, block.short_term.project):
+            torch.nn.init.normal_(linear.weight, std=0.5)
+    torch.nn.init.normal_(segmenter.decoder.exit.weight, std=0.5)
+    for skip in (segmenter.decoder.skip4, segmenter.decoder.skip8, segmenter.decoder.skip16):
+        skip.weight.data.mul_(0.02)
+    return segmenter

@@ -19,14 +19,14 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "ops schedules flow",
         "layers",
         "encoders mask_encoders memory decoders prompters identification proposals prompts losses "
-        "candidate_loss",
+        "candidate_loss scalable_loss",
         "compatibility",
         "segmenter",
-        "search checkpoints optimisation zoo augmentation fusion",
+        "search checkpoints optimisation zoo augmentation fusion pace",
         "tracker",
         "baselines",
-        "task callbacks",
-        "provenance both_ways track lightning_cli evaluate compare demo",
+        "task callbacks oracle",
+        "provenance both_ways track lightning_cli evaluate compare demo stats convert",
         "cli",
     )
 )

@@ -410,7 +410,7 @@ class TestCommands:
         assert asked == [([1.0], False), ([1.0, 1.3], True)]
 
     def test_task(self, segmenter: Segmenter) -> None:
-        assert type(SegmentationTask(segmenter).tracker().segmenter) is Segmenter
+        assert type(SegmentationTask(segmenter).tracker(scene()).segmenter) is Segmenter
         task = SegmentationTask(segmenter, scales=(1.0, 1.3), flip=True)
         clip = scene(3)
         ours = list(task.predict_step(clip, 0))

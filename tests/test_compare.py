@@ -50,4 +50,4 @@ def test_scores_are_those_of_all_videos_together(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [str(tmp_path), "--model", "aot_nano", "--checkpoint", str(tmp_path / "no.pth")]
     assert main(command) == 1
-    assert "not a DAVIS folder" in capsys.readouterr().err
+    assert "not laid out as DAVIS" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from vosfm.decoders import (
     PerIdentity,
     Sam2Decoder,
     SamDecoder,
+    ScalableFPN,
     SingleScale,
     Upsampling,
 )
@@ -35,6 +36,7 @@ from vosfm.mask_encoders import (
 from vosfm.memory import (
     LSTT,
     Affinity,
+    Global,
     Local,
     LongTerm,
     Memory,
@@ -42,6 +44,7 @@ from vosfm.memory import (
     Pointers,
     Prompted,
     Reference,
+    ScalableLSTT,
     Selective,
     Sensory,
     Sequential,
@@ -109,6 +112,15 @@ MEMORIES: dict[str, Callable[[], Memory]] = {
     "temporal and local, transformer": lambda: Memory(
         {"temporal": Temporal(1, capacity=3), "local": Local()}, lstt("temporal")
     ),
+    "temporal and local, scalable transformer": lambda: Memory(
+        {"temporal": Temporal(1, capacity=3), "local": Local()},
+        ScalableLSTT(WIDTH, 2, 2, 32, 2, 0.0, shared="matching"),
+    ),
+    "reference, global and local, transformer": lambda: Memory(
+        {"reference": Reference(), "global": Global(WIDTH, 1), "local": Local()},
+        lstt("reference", "global"),
+        spill={"local": "global"},
+    ),
     "nothing": lambda: Memory({}, affinity()),
     "temporal": lambda: Memory({"temporal": Temporal(1, capacity=3)}, affinity("temporal")),
     "sequential": lambda: Memory(
@@ -154,6 +166,9 @@ class Choice(NamedTuple):
 
 DECODERS: dict[str, Callable[[Choice, int], Decoder]] = {
     "fpn": lambda c, n: FPN(WIDTH, c.readouts, (*c.skips, c.encoder.channels[16]), 16, n),
+    "scalable fpn": lambda c, n: ScalableFPN(
+        WIDTH, c.readouts, (*c.skips, c.encoder.channels[16]), 16, n
+    ),
     "upsampling": lambda c, n: of_a_group(
         n, lambda hidden: Upsampling(WIDTH, c.readouts, c.skips, WIDTH, hidden), c.hidden
     ),
@@ -390,6 +405,16 @@ WRONG: list[tuple[str, Callable[[], Segmenter], str]] = [
             decoder=PerIdentity(Upsampling(WIDTH, (WIDTH, HIDDEN), (32, 48), WIDTH, HIDDEN), 3),
         )(),
         "keeps one of a whole group",
+    ),
+    (
+        "layers that a bank follows",
+        lambda: wrong(memory=Memory({"global": Global(8, 1, feed="written")}, affinity()))(),
+        r"follows 1 layers of 8 channels, the reader has layers of \(32,\)",
+    ),
+    (
+        "what feeds a bank",
+        lambda: wrong(memory=Memory({"global": Global(WIDTH, 1)}, affinity()))(),
+        "takes what another evicts, and nothing spills into it",
     ),
 ]
 

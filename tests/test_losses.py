@@ -17,6 +17,7 @@ from vosfm.losses import (
     dice,
     soft_jaccard,
 )
+from vosfm.scalable_loss import ScalableLoss
 from vosfm.schedules import ema_decay, polynomial
 from vosfm.types import Clip, Geometry, Objects, Proposal, Readout
 
@@ -223,11 +224,18 @@ def test_schedules() -> None:
     )
 
 
-def test_train_step() -> None:
-    """One batch of AOT-L, forward and backward, with shuffled identities."""
-    golden = goldens.load("aot_train_step")
+@pytest.mark.parametrize(
+    ("case", "name", "loss"),
+    [
+        ("aot_train_step", "aot_l", SegmentationLoss()),
+        ("aost_train_step", "aost", ScalableLoss()),
+    ],
+)
+def test_train_step(case: str, name: str, loss: ClipLoss) -> None:
+    """One batch, forward and backward, with shuffled identities."""
+    golden = goldens.load(case)
     hyper = golden.hyper
-    segmenter = vosfm.build("aot_l")
+    segmenter = vosfm.build(name)
     vosfm.checkpoints.load_official(segmenter, golden.weights())
     for block in segmenter.memory.reader.blocks:
         block.drop_path.probability = 0.0
@@ -254,7 +262,6 @@ def test_train_step() -> None:
         patch.setattr("vosfm.identification.enrol", enrol)
         feed = "prediction" if hyper["use_prev_pred"] else "truth"
         proposals = segmenter(clip, feed=feed)
-    loss = SegmentationLoss()
     progress = hyper["step"] / 100_000
     frame_losses = torch.stack(
         [

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import pytest
 import torch
-from models import square, tiny, video
+from models import layered, square, tiny, video
 from torch import Tensor
 
-from vosfm import Box, Clip, InputError, Points, Segmenter
+from vosfm import Box, Clip, InputError, Points, Segmenter, augment
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +166,115 @@ def test_own_masks_are_remembered_without_gradient(segmenter: Segmenter) -> None
         segmenter(clip(length=3), feed=feed)
         hook.remove()
         assert learning == expected
+
+
+@pytest.fixture(scope="module")
+def deep() -> Segmenter:
+    return layered()
+
+
+class TestDepth:
+    def test_a_model_knows_its_depths(self, deep: Segmenter, segmenter: Segmenter) -> None:
+        assert deep.depths == (1, 2, 3)
+        assert segmenter.depths == (1,)
+
+    def test_a_depth_needs_a_reader_and_a_decoder_that_have_it(self) -> None:
+        fixed = layered()
+        for depths, left in ((None, (3,)), ((3,), (3,)), ((1, 3), (1, 3))):
+            fixed.decoder.depths = depths
+            assert fixed.depths == left
+
+    @torch.inference_mode()
+    def test_a_frame_is_read_as_deep_as_the_state_says(self, deep: Segmenter) -> None:
+        state = deep.start((64, 96))
+        features = deep.encode(image(0))
+        state = deep.commit(state, features, deep.propose(state, features, {1: square(0, 0)}))
+        features = deep.encode(image(1))
+        seen = []
+        for depth in (1, 2, 3, None):
+            asked = replace(state, depth=depth)
+            proposal = deep.propose(asked, features)
+            assert proposal.readout is not None
+            assert len(proposal.readout.maps) == (depth or 3)
+            seen.append(proposal.logits)
+            after = deep.commit(asked, features, proposal)
+            assert after.depth == depth
+            assert after.banks["local"].depth is None
+        assert torch.equal(seen[2], seen[3])
+        assert not torch.allclose(seen[0], seen[1])
+        assert not torch.allclose(seen[1], seen[2])
+
+    @torch.inference_mode()
+    @pytest.mark.parametrize("flip", [False, True])
+    def test_a_given_frame_is_read_at_full_depth(self, deep: Segmenter, flip: bool) -> None:
+        """The first look at those who are tracked through it included, in every view."""
+        asked: list[int | None] = []
+        read = deep.memory.reader.read
+
+        def listen(*given: Any) -> Any:
+            asked.append(given[3].depth)
+            return read(*given)
+
+        model = augment(deep, flip=flip)
+        state = replace(model.start((64, 96)), depth=1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(deep.memory.reader, "read", listen)
+            for time in range(4):
+                features = model.encode(image(time))
+                given = {0: {1: square(0, 0)}, 2: {2: square(30, 30)}}.get(time)
+                proposal = model.propose(state, features, given)
+                state = model.commit(state, features, proposal)
+        expected = [None, 1, None, None, 1]
+        assert asked == [depth for depth in expected for _ in range(1 + flip)]
+        assert state.depth == 1
+
+    def test_a_depth_that_the_model_does_not_have(
+        self, deep: Segmenter, segmenter: Segmenter
+    ) -> None:
+        with pytest.raises(InputError, match="depth 4: this model runs at depth 1 or 2 or 3"):
+            deep(clip(), depth=4)
+        with pytest.raises(InputError, match="depth 0: this model runs at depth 1: leave"):
+            segmenter(clip(), depth=0)
+        with torch.inference_mode():
+            state = deep.start((64, 96))
+            features = deep.encode(image(0))
+            state = deep.commit(state, features, deep.propose(state, features, {1: square(0, 0)}))
+            with pytest.raises(InputError, match="depth 7"):
+                deep.propose(replace(state, depth=7), features)
+
+    @torch.inference_mode()
+    def test_a_clip_is_unrolled_at_the_depth_of_a_stream(self, deep: Segmenter) -> None:
+        batch = clip(samples=2)
+        batch = Clip(batch.frames[:1], batch.masks[:1], batch.present[:1])
+        for depth in (1, 2):
+            state = replace(deep.start((64, 96)), depth=depth)
+            for t, proposal in enumerate(deep(batch, feed="truth", depth=depth)):
+                features = deep.encode(batch.frames[:, t])
+                given = {o + 1: batch.masks[0, 0, o] for o in range(2)} if t == 0 else None
+                streamed = deep.propose(state, features, given)
+                torch.testing.assert_close(streamed.logits, proposal.logits, rtol=1e-3, atol=1e-3)
+                truth = None if t == 0 else batch.masks[:, t]
+                state = deep.commit(state, features, streamed, truth)
+
+    def test_training_speaks_for_every_depth(self) -> None:
+        """In the second frame, whose memory is the given one alone, as that depth by itself."""
+        deep = layered().train()
+        with torch.no_grad():
+            proposals = deep(clip(), feed="truth")
+            alone = {depth: deep(clip(), feed="truth", depth=depth)[1] for depth in (1, 2)}
+        for proposal in proposals:
+            assert len(proposal.auxiliary) == 2
+            for own in proposal.auxiliary:
+                assert own.readout is proposal.readout
+                assert own.prompt is proposal.prompt
+                assert own.logits.shape == proposal.logits.shape
+                assert own.background is not None
+        for depth, own in enumerate(proposals[1].auxiliary, 1):
+            torch.testing.assert_close(own.logits, alone[depth].logits)
+            assert not torch.allclose(own.logits, proposals[1].logits)
+            assert not alone[depth].auxiliary
+        with torch.no_grad():
+            whole = deep(clip(), feed="truth", depth=3)
+            assert all(len(proposal.auxiliary) == 2 for proposal in whole)
+            assert not any(proposal.auxiliary for proposal in deep.eval()(clip()))
+            assert not any(proposal.auxiliary for proposal in tiny().train()(clip()))

@@ -10,7 +10,7 @@ import goldens
 import lightning as L
 import pytest
 import torch
-from models import tiny
+from models import layered, tiny
 from torch.utils.data import DataLoader
 
 import vosfm
@@ -184,3 +184,17 @@ def test_a_soft_mask_encoder_learns_from_its_own_masks(tmp_path: Path) -> None:
         for p, b in zip(segmenter.mask_encoder.parameters(), before, strict=True)
         if p.dim() > 1  # norms of fresh residual blocks have no gradient yet
     )
+
+
+def test_videos_are_tracked_at_a_depth() -> None:
+    segmenter, video = layered(), ProceduralVideo(0, length=3, size=(64, 64))
+    found = {
+        depth: [r.masks for r in SegmentationTask(segmenter, depth=depth).predict_step(video, 0)]
+        for depth in (None, 1, 3)
+    }
+    alone = vosfm.Tracker(segmenter, depth=1).track(video.frames(), video.prompts())
+    assert all((a == b.masks).all() for a, b in zip(found[1], alone, strict=True))
+    assert all((a == b).all() for a, b in zip(found[3], found[None], strict=True))
+    assert any((a != b).any() for a, b in zip(found[1], found[3], strict=True))
+    with pytest.raises(vosfm.InputError, match="depth 4: this model runs at depth 1 or 2 or 3"):
+        SegmentationTask(segmenter, depth=4)

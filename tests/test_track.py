@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from models import CONFIG, tiny
+from models import CONFIG, layered, tiny
 from numpy.typing import NDArray
 from scenes import contents, save_scene, save_tiny, scene
 
@@ -500,3 +500,103 @@ def test_bad_input_is_one_line(files: Files, capsys: pytest.CaptureFixture[str],
     else:
         assert files.out.is_dir() == bool(before)
     assert bool(left) == (case in ("frames of changing size", "truncated JPEG", "truncated video"))
+
+
+class TestDepth:
+    @pytest.fixture
+    def deep(self, tmp_path: Path) -> Files:
+        """With a model of three depths."""
+        files = Files(tmp_path)
+        torch.save(layered().state_dict(), files.weights)
+        return files
+
+    def command(self, files: Files, *options: str, **changes: object) -> list[str]:
+        return files.command("--no-overlay", *options, **{"model": "aost_nano", **changes})
+
+    def test_frames_are_tracked_at_the_depth_that_is_asked_for(
+        self, deep: Files, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for depth in (1, 2, 3):
+            out = deep.folder / str(depth)
+            assert main(self.command(deep, f"--depth={depth}", out=out)) == 0
+            told = capsys.readouterr().out
+            assert "8 frames in" in told
+            assert told.endswith(
+                f"frames/s of tracking alone; frames tracked: 7 at depth {depth}\n"
+            )
+        assert main(self.command(deep)) == 0
+        assert "tracking alone" not in capsys.readouterr().out
+        masks = [_masks(deep.folder / name) for name in ("1", "2", "3", "out")]
+        assert masks[0] != masks[1] != masks[2] != masks[0]
+        assert masks[3] == masks[2]
+
+    def test_as_deep_as_a_rate_allows(
+        self, deep: Files, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(self.command(deep, "--target-fps=0.001", out=deep.folder / "slow")) == 0
+        told = capsys.readouterr().out
+        assert told.endswith("frames tracked: 7 at depth 3; the target of 0.001 was held\n")
+        assert main(self.command(deep, "--target-fps=1e6", out=deep.folder / "fast")) == 0
+        told = capsys.readouterr().out
+        assert "5 at depth 1, 1 at depth 2, 1 at depth 3" in told
+        assert "the target of 1e+06 was missed: even depth 1 came to" in told
+
+    def test_both_directions_follow_one_pace(
+        self, deep: Files, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = self.command(deep, "--target-fps=1e6", "--backward", masks=deep.masks)
+        assert main(command) == 0
+        # Frames 0 and 4 are given forward, frame 4 begins the way back to frame 0.
+        assert "8 at depth 1, 1 at depth 2, 1 at depth 3" in capsys.readouterr().out
+
+    def test_a_stopped_run_goes_on_at_its_depth_alone(
+        self, deep: Files, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(self.command(deep, "--depth=1", out=deep.folder / "whole")) == 0
+        with monkeypatch.context() as patch:
+            _stop(patch, 5, KeyboardInterrupt())
+            assert main(self.command(deep, "--depth=1")) == 130
+        for other in ([], ["--depth=2"], ["--target-fps=9"]):
+            assert main(self.command(deep, "--resume", *other)) == 2
+            assert "another choice of --depth or --target-fps" in capsys.readouterr().err
+        assert main(self.command(deep, "--resume", "--depth=1")) == 0
+        assert contents(deep.out) == contents(deep.folder / "whole")
+
+    def test_a_stopped_run_goes_on_at_another_rate(
+        self, deep: Files, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with monkeypatch.context() as patch:
+            _stop(patch, 5, KeyboardInterrupt())
+            assert main(self.command(deep, "--target-fps=1e6")) == 130
+        capsys.readouterr()
+        assert main(self.command(deep, "--resume", "--target-fps=0.001")) == 0
+        assert "frames tracked: 3 at depth 3" in capsys.readouterr().out
+        assert len(_masks(deep.out)) == 8
+
+    def test_what_cannot_be(self, deep: Files, capsys: pytest.CaptureFixture[str]) -> None:
+        for options, words in (
+            (["--depth=4"], "depth 4: this model runs at depth 1 or 2 or 3"),
+            (["--target-fps=0"], "target_fps is 0.0: give a number above 0"),
+        ):
+            assert main(self.command(deep, *options)) == 2
+            assert words in capsys.readouterr().err
+            assert not deep.out.exists()
+        with pytest.raises(SystemExit):
+            main(self.command(deep, "--depth=1", "--target-fps=5"))
+        assert "not allowed with" in capsys.readouterr().err
+
+    def test_a_model_of_one_depth_has_no_choice(
+        self, files: Files, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(files.command("--target-fps=5")) == 2
+        told = capsys.readouterr().err
+        assert (
+            "a target of 5 frames/s needs a model of several depths, this one has depth 1" in told
+        )
+        assert main(files.command("--depth=2")) == 2
+        assert "depth 2: this model runs at depth 1: leave the depth out" in capsys.readouterr().err
+        assert not files.out.exists()
+
+
+def _masks(folder: Path) -> dict[str, bytes]:
+    return {name: data for name, data in contents(folder).items() if name.endswith(".png")}

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from vosfm.augmentation import augment
     from vosfm.errors import InputError
     from vosfm.fusion import fuse
+    from vosfm.oracle import inform
+    from vosfm.pace import Pace
     from vosfm.segmenter import Segmenter
     from vosfm.tracker import Result, Tracker
     from vosfm.types import Box, Clip, Points, State
@@ -17,6 +19,7 @@ __all__ = [
     "Box",
     "Clip",
     "InputError",
+    "Pace",
     "Points",
     "Result",
     "Segmenter",
@@ -26,6 +29,7 @@ __all__ = [
     "build",
     "checkpoints",
     "fuse",
+    "inform",
     "metrics",
 ]
 
@@ -33,6 +37,7 @@ _HOMES = {
     "Box": "types",
     "Clip": "types",
     "InputError": "errors",
+    "Pace": "pace",
     "Points": "types",
     "Result": "tracker",
     "Segmenter": "segmenter",
@@ -41,6 +46,7 @@ _HOMES = {
     "augment": "augmentation",
     "build": "zoo",
     "fuse": "fusion",
+    "inform": "oracle",
 }
 
 

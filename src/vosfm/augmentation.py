@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import Any, Literal
 
@@ -17,7 +17,8 @@ from vosfm.prompts import Given
 from vosfm.segmenter import Segmenter
 from vosfm.types import Clip, Features, Prompt, Proposal, Size, State
 
-_PARTS = ("encoder", "mask_encoder", "memory", "decoder", "prompter")
+PARTS = ("encoder", "mask_encoder", "memory", "decoder", "prompter")
+"""What a segmenter is made of; one that is made of another segmenter has that one's."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Augmented(Segmenter):
 
     def __getattr__(self, name: str) -> Any:
         """The parts are those of the model."""
-        return getattr(self.segmenter, name) if name in _PARTS else super().__getattr__(name)
+        return getattr(self.segmenter, name) if name in PARTS else super().__getattr__(name)
 
     def start(
         self,
@@ -137,6 +138,7 @@ class Augmented(Segmenter):
                 self.segmenter.propose(own, seen) for _, own, seen in self._each(state, features)
             )
         tracked = None
+        state = replace(state, depth=None)  # of a frame that something is given with
         if isinstance(prompts, Prompt):
             objects, prompt = state.objects, prompts
         else:
@@ -204,14 +206,16 @@ class Augmented(Segmenter):
         clip: Clip,
         feed: Literal["truth", "prediction"] = "truth",
         shuffle: Sequence[int] | None = None,
+        depth: int | None = None,
     ) -> list[Proposal]:
-        proposals: list[Proposal] = self.segmenter(clip, feed, shuffle)
+        proposals: list[Proposal] = self.segmenter(clip, feed, shuffle, depth)
         return proposals
 
     def _look(self, images: Tensor, view: View) -> Features:
         height, width = images.shape[-2:]
         scaled = (max(1, int(height * view.scale)), max(1, int(width * view.scale)))
-        geometry = replace(self.encoder.geometry(scaled), source=(height, width))
+        geometry = self.encoder.geometry(scaled)
+        geometry = replace(geometry, source=(height, width), mirrored=view.flipped)
         image = self.encoder.prepare(view.turn(images), geometry)
         pyramid, embedding = self.encoder.extract(image)
         return Features(image, pyramid, embedding, geometry)
@@ -271,4 +275,5 @@ def augment(
 
 def _propose(proposals: Iterable[Proposal]) -> ViewedProposal:
     views = tuple(proposals)
-    return ViewedProposal(**vars(views[0]), views=views)
+    first = {field.name: getattr(views[0], field.name) for field in fields(Proposal)}
+    return ViewedProposal(**first, views=views)

@@ -20,6 +20,8 @@ LIGHTNING = {
 COMMANDS = {
     "track": "track objects through one video",
     "evaluate": "score a folder of masks by the rules of a benchmark",
+    "stats": "count what a dataset holds, and the challenges that its masks tell",
+    "convert": "write annotations in the layout of another benchmark",
 }
 """Commands that are modules of the same name, with `add_arguments` and `main`."""
 

@@ -13,7 +13,7 @@ from vosfm.decoders import Decoder
 from vosfm.encoders import Encoder
 from vosfm.errors import InputError
 from vosfm.mask_encoders import MaskEncoder
-from vosfm.memory import Memory, Sensory, Sequential
+from vosfm.memory import Global, Memory, Sensory, Sequential
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,35 @@ def _moved_on(parts: Parts) -> str | None:
     return None
 
 
+def _of_layers(parts: Parts) -> str | None:
+    given = tuple(parts.memory.reader.widths)
+    for name, bank in parts.memory.banks.items():
+        if isinstance(bank, Global) and (bank.width,) * bank.layers != given:
+            return (
+                f"bank {name!r} follows {bank.layers} layers of {bank.width} channels, the reader "
+                f"has layers of {given}: set width and layers to these"
+            )
+    return None
+
+
+def _fed(parts: Parts) -> str | None:
+    taking = set(parts.memory.spill.values())
+    for name, bank in parts.memory.banks.items():
+        if not isinstance(bank, Global):
+            continue
+        if bank.feed == "evicted" and name not in taking:
+            return (
+                f"bank {name!r} takes what another evicts, and nothing spills into it: add it to "
+                "spill, or set its feed to written"
+            )
+        if bank.feed != "evicted" and name in taking:
+            return (
+                f"bank {name!r} takes every frame by itself, and another spills into it: it would "
+                "take them twice; set its feed to evicted, or take it out of spill"
+            )
+    return None
+
+
 def _of_a_group(parts: Parts) -> str | None:
     if parts.decoder.updates and parts.decoder.identities is not None:
         return (
@@ -133,6 +162,8 @@ RULES: dict[str, Rule] = {
     "objects of a row": _identities,
     "a hidden state that somebody moves on": _moved_on,
     "a hidden state of one object": _of_a_group,
+    "layers that a bank follows": _of_layers,
+    "what feeds a bank": _fed,
 }
 """What must fit, by what it is about."""
 

@@ -16,6 +16,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from vosfm.callbacks import PredictionWriter
 from vosfm.checkpoints.loading import check_resumable, load
 from vosfm.errors import InputError
+from vosfm.oracle import Oracle
 from vosfm.task import SegmentationTask
 from vosfm.zoo import CONFIGS
 
@@ -24,6 +25,9 @@ warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` i
 
 _OURS = {"weights_only", "return_predictions"}
 """Options of the trainer that are not the user's: no code is loaded, no result held in memory."""
+
+_ORACLES = ("validate", "test")
+"""The commands that measure how much better a model would be if it were told the truth."""
 
 
 class TaskCLI(LightningCLI):
@@ -68,6 +72,8 @@ class TaskCLI(LightningCLI):
                 )
             ]
             self.config.predict.trainer.logger = False  # there is nothing to log but masks
+        if self.subcommand in _ORACLES and self.config[self.subcommand].oracle is not None:
+            self.config[self.subcommand].model.oracle = self.config[self.subcommand].oracle
 
     def _prepare_subcommand_parser(
         self, klass: type, subcommand: str, **kwargs: Any
@@ -76,6 +82,14 @@ class TaskCLI(LightningCLI):
         if subcommand == "predict":
             parser.add_argument(
                 "--out", type=str, required=True, help="folder for the masks, one folder a video"
+            )
+        if subcommand in _ORACLES:
+            parser.add_argument(
+                "--oracle",
+                type=Oracle | None,
+                default=None,
+                help="tell the model the truth of every frame that has one: box (objects are seen "
+                "within their true boxes only), mask (true masks are remembered), or both",
             )
         return parser
 

@@ -88,6 +88,13 @@ class Segmenter(nn.Module):
         """Whether what is given of a frame goes to the decoder, as it was given."""
         return self.decoder.prompted and not self.memory.reader.rereads
 
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The depths it can run at, ascending; the last is that of all layers of its reader."""
+        *shallower, whole = self.memory.reader.depths
+        decoded = self.decoder.depths or ()
+        return (*(depth for depth in shallower if depth in decoded), whole)
+
     def start(
         self,
         size: Size,
@@ -130,10 +137,12 @@ class Segmenter(nn.Module):
 
         Returns:
             The proposal. Where some objects are given and others are tracked, the tracked ones are
-            seen first, and the frame is then read once more as a memory of all of them.
+            seen first, and the frame is then read once more as a memory of all of them. A frame
+            that something is given with is read at full depth, whatever that of the state.
 
         Raises:
-            InputError: if nothing has been given yet, or a prompt does not fit the frame.
+            InputError: if nothing has been given yet, a prompt does not fit the frame, or the state
+                asks for a depth that the model does not have.
         """
         if not prompts:
             if not bool((state.objects.born < state.time).any()):
@@ -141,6 +150,7 @@ class Segmenter(nn.Module):
                     f"frame {state.time}: no object has a mask yet: give the first frame's masks"
                 )
             return self._decode(state, state.objects, features)
+        state = replace(state, depth=None)
         if self.understands:
             return self._prompt(state, features, prompts)
         tracked = None
@@ -249,6 +259,7 @@ class Segmenter(nn.Module):
         clip: Clip,
         feed: Literal["truth", "prediction"] = "truth",
         shuffle: Sequence[int] | None = None,
+        depth: int | None = None,
     ) -> list[Proposal]:
         """Unroll a clip for training: its first frame is given, the others are proposed.
 
@@ -259,15 +270,23 @@ class Segmenter(nn.Module):
                 training), with gradient where they are not (XMem's).
             shuffle: B seeds, one for each sample, of a random identity for every object of it;
                 None for no shuffling.
+            depth: how many layers of a reader with several depths the proposed frames are read
+                with; None for all.
 
         Returns:
-            T proposals, that of the given frame included.
+            T proposals, that of the given frame included. In training at full depth, each has those
+            of the shallower depths beside it, `Proposal.auxiliary`.
+
+        Raises:
+            InputError: if the model does not have this depth.
         """
         batch, length = clip.frames.shape[:2]
         encoded = self.encode(clip.frames.flatten(0, 1))
         size = encoded.geometry.source
         objects = identification.enrol(clip, self.mask_encoder.identities, shuffle)
-        state = State(size, 0, objects, self.memory.start(), shuffle[0] if shuffle else 0)
+        seed = shuffle[0] if shuffle else 0
+        state = State(size, 0, objects, self.memory.start(), seed, depth=depth)
+        supervised = self.training and self._depth(state) is None
         proposals = []
         for t in range(length):
             features = _frame(encoded, batch, t)
@@ -275,6 +294,8 @@ class Segmenter(nn.Module):
             void = None if clip.void is None else clip.void[:, t]
             given = Prompt(truth, clip.present, void) if t == 0 else None
             proposal = self.propose(state, features, given)
+            if supervised:
+                proposal = replace(proposal, auxiliary=self._shallower(features, proposal))
             proposals.append(proposal)
             if t == length - 1:
                 break
@@ -296,10 +317,30 @@ class Segmenter(nn.Module):
         features: Features,
         encoding: Encoding | None = None,
     ) -> Proposal:
-        when = When(state.time, encoding is not None, state.seed, guidance=state.guidance)
+        given, depth = encoding is not None, self._depth(state)
+        when = When(state.time, given, state.seed, guidance=state.guidance, depth=depth)
         readout = self.memory.read(state.banks, features, objects.rows, when, encoding)
         decoded: Decoded = self.decoder(features, readout, objects)
         return propose(objects, features.geometry, readout, decoded, encoding=encoding)
+
+    def _depth(self, state: State) -> int | None:
+        """The depth that a state asks for; None for the full one."""
+        if state.depth is None:
+            return None
+        check_depth(state.depth, self.depths)
+        return None if state.depth == self.depths[-1] else state.depth
+
+    def _shallower(self, features: Features, proposal: Proposal) -> tuple[Proposal, ...]:
+        """What each depth but the full one believes of a frame that was read at full depth."""
+        readout, believed = proposal.readout, []
+        if readout is None:
+            return ()
+        for depth in self.depths[:-1]:
+            shallow = replace(readout, maps=readout.maps[:depth])
+            decoded: Decoded = self.decoder(features, shallow, proposal.objects)
+            own = propose(proposal.objects, proposal.geometry, readout, decoded)
+            believed.append(replace(own, encoding=proposal.encoding, prompt=proposal.prompt))
+        return tuple(believed)
 
     def _prompt(
         self, state: State, features: Features, prompts: Mapping[int, Given] | Prompt
@@ -336,15 +377,21 @@ class Segmenter(nn.Module):
     def _decoded(self, proposal: Proposal, size: Size) -> Tensor:
         """Probabilities (B, O, *size) of what was decoded of a frame."""
         logits, background = proposal.of_choice(proposal.logits), proposal.background
+        within = self._within(proposal, size)
         if background is None and self.mask_encoder.independent:
-            return compete(logits, proposal.objects, proposal.geometry, size)
+            return compete(logits, proposal.objects, proposal.geometry, size, within)
         return aggregate(
             logits,
             None if background is None else background[:, :, 0],
             proposal.objects,
             proposal.geometry,
             size,
+            within,
         )
+
+    def _within(self, proposal: Proposal, size: Size) -> Tensor | None:
+        """(B, O, *size) bool, where each object can be; None for everywhere."""
+        return None
 
     def _remembered(self, proposal: Proposal) -> Tensor:
         """Masks (B, O, *prepared) of a proposal, as the memory takes them."""
@@ -435,6 +482,22 @@ class Segmenter(nn.Module):
             seen = self.aggregate(tracked)[0] > 0.5
         objects = identification.join(state.objects, list(masks), masks, state.time, seen)
         return objects, lay(objects, masks, source, self.device)
+
+
+def check_depth(depth: int, depths: Sequence[int]) -> None:
+    """Check that a model has a depth.
+
+    Args:
+        depth: that is asked for.
+        depths: of the model.
+
+    Raises:
+        InputError: if it is none of them.
+    """
+    if depth not in depths:
+        known = " or ".join(map(str, depths))
+        remedy = "choose one of these" if len(depths) > 1 else "leave the depth out"
+        raise InputError(f"depth {depth}: this model runs at depth {known}: {remedy}")
 
 
 def _frame(features: Features, batch: int, index: int) -> Features:

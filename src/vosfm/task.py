@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
 
@@ -15,15 +15,19 @@ from torch import Tensor
 from vosfm.augmentation import augment
 from vosfm.checkpoints.backbones import load_backbone
 from vosfm.checkpoints.loading import load
+from vosfm.data.truth import Truth
 from vosfm.data.video import Mask, Video
+from vosfm.data.video_truth import VideoTruth
 from vosfm.errors import InputError
 from vosfm.fusion import fuse
 from vosfm.losses import ClipLoss, SegmentationLoss
 from vosfm.metrics import VideoSegmentation
+from vosfm.metrics.protocol import Protocol
 from vosfm.optimisation import parameter_groups
+from vosfm.oracle import Oracle, inform, truth_of
 from vosfm.schedules import Polynomial, Schedule
 from vosfm.search import Search
-from vosfm.segmenter import Segmenter
+from vosfm.segmenter import Segmenter, check_depth
 from vosfm.tracker import Result, Tracker
 from vosfm.types import Clip
 
@@ -53,6 +57,10 @@ class SegmentationTask(L.LightningModule):
             `vosfm.augment`.
         flip: look at every scale mirrored, too.
         search: which proposals become memory when videos are tracked; None for `Greedy`.
+        oracle: what the model is told of every frame when videos are tracked, see `vosfm.inform`;
+            None for nothing.
+        depth: of a model with several depths: how many layers of its reader videos are tracked
+            with; None for all. Training supervises all depths, with a loss that does so.
         weights: checkpoint to start from, of any kind that `vosfm.checkpoints.load` reads; None for
             the weights that the segmenter was built with.
         backbone: checkpoint of an image classifier to start the encoder from, as
@@ -81,6 +89,8 @@ class SegmentationTask(L.LightningModule):
         scales: tuple[float, ...] = (1.0,),
         flip: bool = False,
         search: Search | None = None,
+        oracle: Oracle | None = None,
+        depth: int | None = None,
         weights: str | None = None,
         backbone: str | None = None,
         channels_last: bool = False,
@@ -92,6 +102,10 @@ class SegmentationTask(L.LightningModule):
         self.scales = scales
         self.flip = flip
         self.search = search
+        self.oracle = oracle
+        if depth is not None:
+            check_depth(depth, segmenter.depths)
+        self.depth = depth
         if backbone is not None:
             load_backbone(segmenter, backbone)
         if weights is not None:
@@ -143,10 +157,17 @@ class SegmentationTask(L.LightningModule):
         """Track a video, frame by frame as the results are taken."""
         return self._track(video)
 
-    def tracker(self) -> Tracker:
-        """A tracker for one video, as validation, test and prediction use it."""
-        augmented = augment(fuse(self.segmenter), self.scales, self.flip)
-        return Tracker(augmented, self.search, self.exclusive)
+    def tracker(self, video: Video) -> Tracker:
+        """A tracker for one video, as validation, test and prediction use it.
+
+        Raises:
+            InputError: if there is an oracle, and the video has no truth that it could tell.
+        """
+        segmenter = fuse(self.segmenter)
+        if self.oracle is not None:
+            segmenter = inform(segmenter, truth_of(video), self.oracle)
+        augmented = augment(segmenter, self.scales, self.flip)
+        return Tracker(augmented, self.search, self.exclusive, depth=self.depth)
 
     def on_validation_epoch_end(self) -> None:
         """Log J and F of the validation videos."""
@@ -187,7 +208,7 @@ class SegmentationTask(L.LightningModule):
         score(metric, video, self._track(video))
 
     def _track(self, video: Video) -> Iterator[Result]:
-        return self.tracker().track(video.frames(), video.prompts())
+        return self.tracker(video).track(video.frames(), video.prompts())
 
     def _log_scores(self, stage: str) -> None:
         metric = self.scores[stage]
@@ -202,50 +223,62 @@ def score(metric: VideoSegmentation, video: Video, results: Iterable[Result]) ->
 
     Args:
         metric: takes the scores, under a number made of the video's name.
-        video: with the truth; its prompted objects are the ones that count.
+        video: with the truth of its benchmark, or masks of its own, by which then those objects
+            count that are prompted.
         results: of its frames.
 
     Raises:
-        InputError: if the protocol tells objects apart by category and the video does not, or it
-            lacks masks.
+        InputError: if the protocol tells objects apart by category and the video does not, or no
+            annotated frame counts, or it lacks masks.
     """
-    starts = {i: frame for frame, given in video.prompts().items() for i in given}
-    ids = sorted(starts)
-    if metric.protocol.by_category:
-        _check(video, min(starts.values()))
+    truth = video.truth or VideoTruth(video)
+    _check(metric.protocol, video, truth)
     # The same number in all processes, whichever of them a sampler gave the video to.
     sequence = int.from_bytes(blake2b(video.name.encode(), digest_size=7).digest(), "big")
+    places = {name: place for place, name in enumerate(truth.frame_names)}
     for result in results:
-        truth = video.annotation(result.frame)
-        if truth is None:
+        place = places.get(video.frame_names[result.frame])
+        if place is None:
             continue
+        told = truth.ids(place)
         metric.update(
-            _of(ids, result.object_ids, result.masks, video.size),
-            _of(ids, truth.object_ids, truth.masks, video.size),
-            ids,
+            _of(truth.object_ids, result.object_ids, result.masks, video.size),
+            truth.masks(place),
+            truth.object_ids,
             sequence,
-            result.frame,
-            given=[starts[i] for i in ids],
-            unseen=video.unseen or (),
+            place,
+            void=truth.void(place) if metric.protocol.void else None,
+            given=[truth.starts[i] for i in truth.object_ids],
+            unseen=truth.unseen,
+            told=None if truth.ranges is None else [i in told for i in truth.object_ids],
         )
 
 
-def _check(video: Video, start: int) -> None:
-    """Check that objects of unseen categories can be told apart, and scored, from `start` on."""
-    if video.unseen is None:
+def _check(rules: Protocol, video: Video, truth: Truth) -> None:
+    """Check that the video can be scored by a protocol."""
+    if rules.by_category:
+        if truth.unseen is None:
+            raise InputError(
+                f"{video.name}: which of its objects are of unseen categories is not known; test "
+                "on YouTubeVOS with a meta.json that tells categories, or by another protocol"
+            )
+        annotated = frozenset(truth.frame_names)
+        first = truth.frame_names[min(truth.starts.values())]
+        start = video.frame_names.index(first)
+        names = [video.frame_names[i] for i in video.reported() if i >= start]
+        if bare := [name for name in names if name not in annotated]:
+            raise InputError(
+                f"{video.name}: {len(bare)} frames have no mask to score by, the first is "
+                f"{bare[0]}; predict it for the benchmark's server, or leave it out"
+            )
+    if video.truth is not None and not any(rules.counted(truth, i) for i in truth.object_ids):
         raise InputError(
-            f"{video.name}: which of its objects are of unseen categories is not known; test on "
-            "YouTubeVOS with a meta.json that tells categories, or by another protocol"
-        )
-    annotated = frozenset(video.annotated())
-    if bare := [i for i in video.reported() if i >= start and i not in annotated]:
-        raise InputError(
-            f"{video.name}: {len(bare)} frames have no mask to score by, the first is "
-            f"{video.frame_names[bare[0]]}; predict it for the benchmark's server, or leave it out"
+            f"{video.name}: {len(truth.frame_names)} annotated frames, none of which {rules.name} "
+            "counts; predict it for the benchmark's server, or leave it out"
         )
 
 
-def _of(ids: list[int], found: tuple[int, ...], masks: Mask, size: tuple[int, int]) -> Mask:
+def _of(ids: Sequence[int], found: tuple[int, ...], masks: Mask, size: tuple[int, int]) -> Mask:
     """Masks of these objects in this order, empty where an object was not found."""
     ordered = np.zeros((len(ids), *size), bool)
     for row, object_id in enumerate(ids):

@@ -34,6 +34,7 @@ from vosfm.data.results import ResultFolder
 from vosfm.data.video import Video
 from vosfm.errors import InputError
 from vosfm.fusion import fuse
+from vosfm.pace import DepthRule, FixedDepth, Pace
 from vosfm.prompters import Prompter
 from vosfm.prompts import check_drawn, drawn_prompts, merge_prompts, read_prompts
 from vosfm.provenance import finished_passes, stamp_of, write_record
@@ -63,6 +64,7 @@ def track(
     memory_limit: int | None = None,
     backward: bool = False,
     search: Search | None = None,
+    depth: int | DepthRule | None = None,
 ) -> int:
     """Track a video and write its masks, a state to go on from, and an overlay video.
 
@@ -90,13 +92,15 @@ def track(
             beginning. Where objects exclude each other, a pixel that both directions claim stays
             with the object that was tracked forward.
         search: which proposals become memory; None for `Greedy`.
+        depth: of a model with several depths, see `vosfm.Tracker`. With a `vosfm.pace.Pace`, which
+            goes by the clock, no two runs need write the same masks.
 
     Returns:
         The number of frames tracked by this run; those that were seen both ways count twice.
 
     Raises:
-        InputError: if a frame, a prompt or a scale is unusable, `out` is not empty, or it holds
-            results of another video, model, prompter or prompt.
+        InputError: if a frame, a prompt or a scale is unusable, the model does not have the depth,
+            `out` is not empty, or it holds results of another video, model, prompter or prompt.
     """
     if save_every < 1:
         raise InputError(f"save_every is {save_every}: give at least 1")
@@ -105,11 +109,13 @@ def track(
         prompts = video.prompts()
     check_drawn(prompts, len(video), video.size)
     out = Path(out)
+    rule = FixedDepth(depth) if isinstance(depth, int) else depth
     stamp = stamp_of(segmenter, video, prompts, prompter)
     stamp["choice of --overlap"] = not exclusive
     stamp["choice of --scales or --flip"] = [*map(float, scales), flip]
     stamp["choice of --precision"] = precision
     stamp["choice of --backward"] = backward
+    stamp["choice of --depth or --target-fps"] = _depth_stamp(rule)
     stamp["search"] = None if search is None else repr(search)
     finished = finished_passes(out, stamp, resume)
     results = ResultFolder(out, video.frame_names, overlap=not exclusive)
@@ -126,6 +132,7 @@ def track(
                 precision=precision,
                 prompter=prompter,
                 memory_limit=memory_limit,
+                depth=rule,
             )
             if (out / one.stream).is_file():
                 tracker.resume(out / one.stream)
@@ -203,6 +210,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop as objects join if the memory of all of them would take more once it is full; "
         "decoding takes more besides, bounded by `chunk` of the model's parts",
     )
+    depth = parser.add_mutually_exclusive_group()
+    depth.add_argument(
+        "--depth",
+        type=int,
+        metavar="N",
+        help="of a model with several depths (aost): read frames with N layers, all but those that "
+        "something is given with (default: all layers)",
+    )
+    depth.add_argument(
+        "--target-fps",
+        type=float,
+        metavar="F",
+        help="the same, as deep as goes with F frames per second of tracking, reading and writing "
+        "of files not counted; masks then depend on how fast the machine is",
+    )
     parser.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
     )
@@ -232,6 +254,7 @@ def main(args: argparse.Namespace) -> None:
     video = open_video(args.video, args.masks)
     prompts = _prompts(args, video)
     prompter = _prompter(args)
+    rule = _depth_rule(args)
     segmenter = zoo.build(args.model)
     load(segmenter, args.checkpoint)
     console = Console(stderr=True)
@@ -262,12 +285,15 @@ def main(args: argparse.Namespace) -> None:
             memory_limit=None if args.memory_limit is None else int(args.memory_limit * 2**20),
             backward=args.backward,
             search=zoo.build_search(args.model),
+            depth=rule,
         )
     finally:
         if progress.live.is_started:
             progress.stop()
     seconds = perf_counter() - begin
     print(f"{video.name}: {tracked} frames in {seconds:.1f} s, see {args.out}")
+    if rule is not None:
+        print(rule.summary())
 
 
 def _add_drawn(parser: argparse.ArgumentParser) -> None:
@@ -322,6 +348,19 @@ def _prompts(args: argparse.Namespace, video: Video) -> Prompts:
     if not sources:
         raise InputError("nothing to track: give --masks, --box, --point or --prompts")
     return merge_prompts(sources)
+
+
+def _depth_rule(args: argparse.Namespace) -> DepthRule | None:
+    if args.target_fps is not None:
+        return Pace(args.target_fps)
+    return None if args.depth is None else FixedDepth(args.depth)
+
+
+def _depth_stamp(rule: DepthRule | None) -> int | str | None:
+    """What a folder is made from; how fast a machine was is not told."""
+    if rule is None:
+        return None
+    return rule.depth if isinstance(rule, FixedDepth) else "by the clock"
 
 
 def _prompter(args: argparse.Namespace) -> Prompter | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -16,6 +16,7 @@ from torch import Tensor
 from vosfm.checkpoints.state import load_stream, save_state
 from vosfm.errors import InputError
 from vosfm.memory.footprint import footprint
+from vosfm.pace import DepthRule, FixedDepth
 from vosfm.prompters import Prompter
 from vosfm.prompts import Given, to_masks
 from vosfm.search import Beam, Final, Greedy, Search
@@ -68,9 +69,14 @@ class Tracker:
         memory_limit: bytes that the banks may take once they are full, with all pathways of the
             search, checked when objects join; None for no limit. What decoding takes besides is
             bounded by `chunk` of the model's parts.
+        depth: of a model with several depths: how many layers of its reader frames are read with,
+            or a `vosfm.pace.Pace` that chooses frame by frame; None for all. Frames that something
+            is given with are read with all. It is the tracker's own: a stream that is resumed goes
+            on at this depth, whatever it was saved at.
 
     Raises:
-        InputError: if there is no such precision, or the limit is not above 0.
+        InputError: if there is no such precision, the limit is not above 0, or the model does not
+            have the depth, or none to choose from.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Tracker:
         precision: Precision = "32",
         prompter: Prompter | None = None,
         memory_limit: int | None = None,
+        depth: int | DepthRule | None = None,
     ) -> None:
         if precision not in get_args(Precision):
             raise InputError(f"precision is {precision!r}: give one of {get_args(Precision)}")
@@ -94,6 +101,9 @@ class Tracker:
         self.precision = precision
         self.prompter = None if prompter is None else prompter.to(segmenter.device).eval()
         self.memory_limit = memory_limit
+        self.depth = FixedDepth(depth) if isinstance(depth, int) else depth
+        if self.depth is not None:
+            self.depth.check(segmenter.depths)
         self._beam: Beam | None = None
         self._skipped = 0
 
@@ -186,13 +196,18 @@ class Tracker:
             beam, finals = self.search.flush(self.segmenter, self._beam)
             self._beam = replace(beam, state=replace(state, time=state.time + 1))
             return [*map(_result, finals), _nothing(state.time, size)]
-        image = torch.from_numpy(np.ascontiguousarray(frame)).to(self.segmenter.device)
-        image = image.permute(2, 0, 1)[None].float() / 255
-        with self._numbers():
-            features = self.segmenter.encode(image)
-        prompts = self._drawn(state, image, features, prompts)
-        with self._numbers():
-            beam, finals = self.search.step(self.segmenter, self._beam, features, prompts)
+        depth = None
+        if self.depth is not None and not prompts:
+            depth = self.depth.choose(self.segmenter.depths)
+        beam = replace(self._beam, state=replace(state, depth=depth))
+        with self._timed(depth):
+            image = torch.from_numpy(np.ascontiguousarray(frame)).to(self.segmenter.device)
+            image = image.permute(2, 0, 1)[None].float() / 255
+            with self._numbers():
+                features = self.segmenter.encode(image)
+            prompts = self._drawn(state, image, features, prompts)
+            with self._numbers():
+                beam, finals = self.search.step(self.segmenter, beam, features, prompts)
         self._check_footprint(beam.state)
         self._beam = beam
         return [_result(final) for final in finals]
@@ -260,6 +275,22 @@ class Tracker:
         if self.precision == "32":
             return nullcontext()
         return torch.autocast(self.segmenter.device.type, torch.bfloat16)
+
+    @contextmanager
+    def _timed(self, depth: int | None) -> Iterator[None]:
+        """Tell the rule how long a frame took at this depth; None if nobody asks."""
+        if self.depth is None or depth is None:
+            yield
+            return
+        begin = self._now(self.depth)
+        yield
+        self.depth.took(depth, self._now(self.depth) - begin)
+
+    def _now(self, rule: DepthRule) -> float:
+        device = self.segmenter.device
+        if device.type == "cuda":  # which works on after a call has returned
+            torch.cuda.synchronize(device)
+        return rule.clock()
 
     def _drawn(
         self,

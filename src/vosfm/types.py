@@ -68,6 +68,7 @@ class Geometry:
         align_corners: whether maps of different strides share their corner pixels (sides 16k+1)
             or their corner edges (sides 16k).
         offset: rows above and columns left of the content in the prepared image.
+        mirrored: whether left and right of the frame were exchanged before.
     """
 
     source: Size
@@ -75,6 +76,7 @@ class Geometry:
     prepared: Size
     align_corners: bool = False
     offset: tuple[int, int] = (0, 0)
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,7 @@ class Entry:
         rows: named tensors, (B, R, ...) each; empty where the frame's masks were not encoded.
         shared: named tensors that all rows have in common, (B, ...) each.
         state: named maps (B, R, C, h, w) that recurrent banks follow: "value", of the masks if they
-            were encoded, and "hidden".
+            were encoded, and "hidden"; "embedding", of the frame, is the same for all rows, R = 1.
         quality: (B, R), how good the remembered masks are said to be, in [0, 1]; 1 where they were
             given. None if nobody says.
         presence: (B, R), logit that the object is in the frame; None if nobody says.
@@ -308,7 +310,8 @@ class Contents:
         time: (B, R, M) int64 on the CPU, the frame each entry comes from.
         valid: (B, R, M) bool on the CPU, False where a row has no such entry; None if all have.
         depth: (M,) int64 on the CPU, how many layers of the reader each entry has tensors of; those
-            of further layers are zeros and mean nothing. None if every entry has all.
+            of further layers are zeros and mean nothing. None if every entry has all; beside
+            others, one that has all says more than any reader has.
     """
 
     rows: Mapping[str, Tensor] = field(default_factory=dict)

@@ -92,5 +92,5 @@ def test_arguments_out_of_range(arguments: dict[str, int]) -> None:
 def test_pictures_of_objects_that_overlap() -> None:
     video = ProceduralVideo(0, 3, (64, 64), objects=2, parts=True)
     task = SegmentationTask(tiny(), exclusive=False)
-    pictures = dict(Overlays(frames=2, within=2)._draw(task.tracker(), video))
+    pictures = dict(Overlays(frames=2, within=2)._draw(task.tracker(video), video))
     assert set(pictures) == {"00001", "00002"}

@@ -67,7 +67,7 @@ def test_nothing_is_read_before_it_is_needed(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named(root: Path) -> None:
-    with pytest.raises(InputError, match="nowhere: not a DAVIS folder"):
+    with pytest.raises(InputError, match="nowhere: no such folder; check the root of DAVIS"):
         len(Davis(root / "nowhere"))
     with pytest.raises(InputError, match=r"720p: no such resolution; there are: 480p"):
         len(Davis(root, resolution="720p"))

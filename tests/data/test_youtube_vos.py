@@ -135,7 +135,7 @@ BAD: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
     "no split": (
         lambda root: None,
         {"split": "test"},
-        "no folder test with JPEGImages, Annotations and meta.json, .*: train, .*, valid",
+        "not laid out as YouTube-VOS, it has no folder test; expected <split>/JPEGImages/",
     ),
     "a split as root": (
         lambda root: (
@@ -151,12 +151,12 @@ BAD: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
             (root / "JPEGImages/480p/dog").mkdir(parents=True),
         ],
         {},
-        "has the layout of DAVIS, not of YouTube-VOS; read it with Davis",
+        "it looks like DAVIS .it has a folder 480p; read it as davis",
     ),
     "DAVIS sets": (
         lambda root: [shutil.rmtree(root / "valid"), (root / "ImageSets").mkdir()],
         {},
-        "layout of DAVIS",
+        "it looks like DAVIS .it has ImageSets",
     ),
     "no masks": (
         lambda root: shutil.rmtree(root / "valid/Annotations"),

@@ -63,7 +63,7 @@ class Overlays(L.Callback):
             return
         assert isinstance(pl_module, SegmentationTask)
         with trainer.precision_plugin.val_step_context():
-            pictures = dict(self._draw(pl_module.tracker(), batch))
+            pictures = dict(self._draw(pl_module.tracker(batch), batch))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image(

@@ -1,10 +1,14 @@
-"""Key names of the released AOT."""
+"""Key names of the released AOT and AOST."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor
+
+from vosfm.errors import InputError
 
 _UNUSED = (
     "LSTT.mask_token",  # a parameter of the released module that nothing reads
@@ -15,7 +19,11 @@ _PARTS: tuple[tuple[str, str], ...] = (
     (r"encoder_projector\.(.*)", r"encoder.project.\1"),
     (r"encoder\.norm([012])\.(.*)", r"encoder.norms.\1.\2"),
     (r"patch_wise_id_bank\.(.*)", r"mask_encoder.embed.\1"),
+    (r"id_norm\.(.*)", r"mask_encoder.norm.\1"),
     (r"LSTT\.decoder_norms\.(.*)", r"memory.reader.norms.\1"),
+    (r"LSTT\.decoder_norm\.(.*)", r"memory.reader.norms.0.\1"),
+    (r"LSTT\.layers\.(\d+)\.linear_ID_KV\.(.*)", r"memory.reader.identify.\1.\2"),
+    (r"LSTT\.layer\.linear_ID_KV\.(.*)", r"memory.reader.identify.0.\1"),
     (r"decoder\.conv_in\.(.*)", r"decoder.enter.\1"),
     (r"decoder\.conv_(16|8|4)x\.(.*)", r"decoder.refine\1.\2"),
     (r"decoder\.adapter_(16|8|4)x\.(.*)", r"decoder.skip\1.\2"),
@@ -32,6 +40,7 @@ _BLOCK: tuple[tuple[str, str], ...] = (
     (r"self_attn\.projection\.(.*)", r"self_attention.project.\1"),
     (r"linear_Q\.(.*)", r"to_key.\1"),
     (r"linear_V\.(.*)", r"to_value.\1"),
+    (r"linear_QV\.(.*)", r"to_key_value.\1"),
     (r"(long|short)_term_attn\.projection\.(.*)", r"\1_term.project.\2"),
     (r"short_term_attn\.relative_emb_k\.weight", r"short_term.relative_key"),
     (r"short_term_attn\.relative_emb_k\.bias", r"short_term.relative_bias"),
@@ -42,16 +51,19 @@ _BLOCK: tuple[tuple[str, str], ...] = (
     (r"linear2\.(.*)", r"feed_forward.contract.\1"),
 )
 
+_CONFIGS = {"AOT": "aot_l", "AOST": "aost", "AOST with shared layers": "aost_share"}
+"""What a checkpoint may be of -> one of the configs that it may fit."""
+
 _MOBILENET_STAGES = (1, 2, 3, 4, 3, 3, 1)  # inverted residuals per stage, MobileNetV2 Table 2
 
 
 def recognises(state: dict[str, Tensor]) -> bool:
-    """Whether these are keys of the released AOT."""
+    """Whether these are keys of the released AOT or AOST."""
     return any(key.startswith(("LSTT.", "patch_wise_id_bank.")) for key in state)
 
 
 def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the keys of a released AOT.
+    """Rename the keys of a released AOT or AOST.
 
     Args:
         state: official key -> tensor.
@@ -72,6 +84,35 @@ def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
             value = _by_head(key, value, state)
         translated[ours] = value
     return translated
+
+
+def check(weights: Mapping[str, Tensor], ours: Mapping[str, Tensor], origin: str | Path) -> None:
+    """Refuse a checkpoint of AOT for an AOST and the reverse, and name a config that it may fit.
+
+    Args:
+        weights: of the checkpoint, by our key names.
+        ours: state dict of the model that they are meant for.
+        origin: of the weights, for messages.
+
+    Raises:
+        InputError: if one is an AOT and the other an AOST, or their layers are shared in one alone.
+    """
+    held, wanted = _kind(weights), _kind(ours)
+    if held is None or wanted is None or held == wanted:
+        return
+    raise InputError(
+        f"{origin}: a checkpoint of an {held}, the model is an {wanted}: use a config of the "
+        f"first, such as model/{_CONFIGS[held]}, or give a checkpoint of the second"
+    )
+
+
+def _kind(weights: Mapping[str, Tensor]) -> str | None:
+    """What weights by our key names are of; None if neither AOT nor AOST."""
+    if "memory.reader.blocks.0.to_key_value.weight" in weights:
+        entrances = "decoder.enter.1.conv.weight" in weights
+        shared = entrances and "memory.reader.blocks.1.norm_self.weight" not in weights
+        return "AOST with shared layers" if shared else "AOST"
+    return "AOT" if "memory.reader.blocks.0.to_key.weight" in weights else None
 
 
 def rename_encoder(key: str) -> str | None:
@@ -120,12 +161,13 @@ def _rename(key: str) -> str | None:
     if key.startswith("encoder."):
         inner = rename_encoder(key.removeprefix("encoder."))
         return None if inner is None else f"encoder.backbone.{inner}"
-    layer = re.fullmatch(r"LSTT\.layers\.(\d+)\.(.*)", key)
+    layer = re.fullmatch(r"LSTT\.layer(?:s\.(\d+))?\.(.*)", key)
     if layer is None:
         return None
+    block = f"memory.reader.blocks.{layer[1] or 0}"  # layers that share all weights are one
     for pattern, ours in _BLOCK:
         if re.fullmatch(pattern, layer[2]):
-            return f"memory.reader.blocks.{layer[1]}.{re.sub(pattern, ours, layer[2])}"
+            return f"{block}.{re.sub(pattern, ours, layer[2])}"
     return None
 
 

@@ -44,6 +44,7 @@ def fill_official(segmenter: Segmenter, state: dict[str, Tensor], origin: str | 
     state = {key.removeprefix("module."): value for key, value in state.items()}
     if aot.recognises(state):
         translated = aot.translate(state)
+        aot.check(translated, segmenter.state_dict(), origin)
     elif xmem.recognises(state):
         translated = xmem.translate(state, _recurrent(segmenter))
     elif sam2.recognises(state):
@@ -57,7 +58,7 @@ def fill_official(segmenter: Segmenter, state: dict[str, Tensor], origin: str | 
         )
     else:
         raise InputError(
-            f"{origin}: not a checkpoint of AOT, XMem, MMPM or SAM 2; its keys begin with "
+            f"{origin}: not a checkpoint of AOT, AOST, XMem, MMPM or SAM 2; its keys begin with "
             f"{sorted(state)[:4]}"
         )
     fill(segmenter, translated, origin)

@@ -36,6 +36,8 @@ def save_state(state: State, path: str | Path, beside: Mapping[str, Tensor] | No
         tensors[f"banks.{name}.time"] = contents.time
         if contents.valid is not None:
             tensors[f"banks.{name}.valid"] = contents.valid
+        if contents.depth is not None:
+            tensors[f"banks.{name}.depth"] = contents.depth
         for kind, named in (("rows", contents.rows), ("shared", contents.shared)):
             for leaf, value in named.items():
                 tensors[f"banks.{name}.{kind}.{leaf}"] = value
@@ -49,6 +51,7 @@ def save_state(state: State, path: str | Path, beside: Mapping[str, Tensor] | No
         "identities": objects.identities,
         "banks": sorted(state.banks),
         "guidance": None if guidance is None else asdict(guidance),
+        "depth": state.depth,
     }
     # Banks may share memory after a first frame, which the format does not allow.
     apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -99,7 +102,13 @@ def load_stream(
     banks = {name: _contents(tensors, name, device) for name in header["banks"]}
     height, width = header["size"]
     state = State(
-        (height, width), header["time"], objects, banks, header["seed"], _guidance(header)
+        (height, width),
+        header["time"],
+        objects,
+        banks,
+        header["seed"],
+        _guidance(header),
+        header.get("depth"),
     )
     beside = {
         name.removeprefix("beside."): value.to(device)
@@ -131,4 +140,5 @@ def _contents(tensors: dict[str, Tensor], name: str, device: torch.device | str)
         leaves("shared"),
         tensors[f"banks.{name}.time"],
         tensors.get(f"banks.{name}.valid"),
+        tensors.get(f"banks.{name}.depth"),
     )

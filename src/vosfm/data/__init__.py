@@ -7,15 +7,30 @@ from vosfm.data.datasets import Clips, MixedClips, Videos, collate
 from vosfm.data.drawing import overlay
 from vosfm.data.file import VideoFile, VideoWriter
 from vosfm.data.folder import FrameFolder
+from vosfm.data.formats.burst import BURST
 from vosfm.data.formats.davis import Davis
+from vosfm.data.formats.long_videos import LongVideos
+from vosfm.data.formats.lvos import LVOS
+from vosfm.data.formats.mose import MOSE
+from vosfm.data.formats.mug_vos import MUGVOS
+from vosfm.data.formats.pumavos import PUMaVOS
+from vosfm.data.formats.sav import SAV
 from vosfm.data.formats.sequences import Sequences
 from vosfm.data.formats.stills import Stills
+from vosfm.data.formats.uvo import UVO
+from vosfm.data.formats.vosw import VOSW
 from vosfm.data.formats.youtube_vos import YouTubeVOS
 from vosfm.data.images import read_image
 from vosfm.data.masks import palette, read_labels, write_labels
 from vosfm.data.memory import ArrayVideo
 from vosfm.data.open import VideoList, open_video
-from vosfm.data.procedural import Difficulty, ProceduralClips, ProceduralVideo, ProceduralVideos
+from vosfm.data.procedural import (
+    Absence,
+    Difficulty,
+    ProceduralClips,
+    ProceduralVideo,
+    ProceduralVideos,
+)
 from vosfm.data.transforms import ColorJitter
 from vosfm.data.video import VOID, Annotation, Image, Mask, Video
 from vosfm.data.warps import BalancedCrop, RandomWarp, StillWarp, Warp
@@ -24,7 +39,15 @@ if TYPE_CHECKING:
     from vosfm.data.datamodules import VideoDataModule
 
 __all__ = [
+    "BURST",
+    "LVOS",
+    "MOSE",
+    "MUGVOS",
+    "SAV",
+    "UVO",
     "VOID",
+    "VOSW",
+    "Absence",
     "Annotation",
     "ArrayVideo",
     "BalancedCrop",
@@ -34,8 +57,10 @@ __all__ = [
     "Difficulty",
     "FrameFolder",
     "Image",
+    "LongVideos",
     "Mask",
     "MixedClips",
+    "PUMaVOS",
     "ProceduralClips",
     "ProceduralVideo",
     "ProceduralVideos",

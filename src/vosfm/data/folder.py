@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vosfm.data.annotations import MaskedVideo, keep_masks
@@ -49,21 +49,35 @@ class FrameFolder(MaskedVideo):
                 masks, path, self.frame_names, self.size, joining, single_object
             )
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The picture of each frame."""
+        return tuple(self._files)
+
     def frames(self, start: int = 0) -> Iterator[Image]:
         """The frames from `start` on, (H, W, 3) uint8 RGB, read one by one.
 
         Raises:
             InputError: if a frame is broken or of another size than the first one.
         """
-        for file in self._files[start:]:
-            image = read_image(file)
-            if image.shape[:2] != self.size:
-                found, first = (f"{h} x {w}" for h, w in (image.shape[:2], self.size))
-                raise InputError(
-                    f"{file}: the frame measures {found} (height x width) but the first one "
-                    f"{first}; bring all frames to one size"
-                )
-            yield image
+        return read_frames(self._files[start:], self.size)
+
+
+def read_frames(files: Sequence[Path], size: tuple[int, int]) -> Iterator[Image]:
+    """Read pictures one by one, (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: if one is missing, broken or not of `size`, (H, W) of the first one.
+    """
+    for file in files:
+        image = read_image(file)
+        if image.shape[:2] != size:
+            found, first = (f"{h} x {w}" for h, w in (image.shape[:2], size))
+            raise InputError(
+                f"{file}: the frame measures {found} (height x width) but the first one "
+                f"{first}; bring all frames to one size"
+            )
+        yield image
 
 
 def list_frames(path: Path) -> list[Path]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from vosfm.data.truth import Truth
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -49,16 +53,23 @@ class Video(ABC):
         frame_names: stem of each frame, for the names of result files.
         size: (H, W) of every frame.
         unseen: ids of the objects whose category training has not shown; None if not known.
+        truth: the annotation by which the benchmark scores it; None for a video of no benchmark.
     """
 
     name: str
     frame_names: tuple[str, ...]
     size: tuple[int, int]
     unseen: frozenset[int] | None = None
+    truth: Truth | None = None
 
     def __len__(self) -> int:
         """Number of frames."""
         return len(self.frame_names)
+
+    @property
+    def files(self) -> tuple[Path, ...] | None:
+        """The picture of each frame, where each is a file of its own; else None."""
+        return None
 
     @abstractmethod
     def frames(self, start: int = 0) -> Iterator[Image]:

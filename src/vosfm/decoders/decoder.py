@@ -24,6 +24,7 @@ class Decoder(nn.Module, ABC):
         presence: whether it says if an object is in the frame at all, `Decoded.presence`.
         prompted: whether it understands boxes and points, and masks as a prompt; it then has
             `prompt`.
+        depths: how many maps of the readout it can be given, ascending; None for all of them alone.
     """
 
     embedding: int
@@ -35,6 +36,7 @@ class Decoder(nn.Module, ABC):
     candidates: int = 1
     presence: bool = False
     prompted: bool = False
+    depths: tuple[int, ...] | None = None
 
     @abstractmethod
     def forward(self, features: Features, readout: Readout, objects: Objects) -> Decoded:

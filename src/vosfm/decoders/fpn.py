@@ -41,7 +41,7 @@ class FPN(Decoder):
         self.stride = 4
         self.identities = identities
         half = width // 2
-        self.enter = ConvNorm(embedding + sum(readouts), width, 1)
+        self.enter: nn.Module = ConvNorm(embedding + sum(readouts), width, 1)
         self.skip4 = nn.Conv2d(skips[0], half, 1)
         self.skip8 = nn.Conv2d(skips[1], width, 1)
         self.skip16 = nn.Conv2d(skips[2], width, 1)
@@ -63,7 +63,7 @@ class FPN(Decoder):
         corners = features.geometry.align_corners
         pyramid = features.pyramid
         seen = [m.expand(-1, rows, -1, -1, -1).flatten(0, 1) for m in readout.maps]
-        maps = self.enter(torch.cat((per_row(features.embedding), *seen), 1))
+        maps = self._enter(per_row(features.embedding), seen)
         maps = self.refine16(maps + per_row(self.skip16(pyramid[16])))
         for stride, skip, refine in (
             (8, self.skip8, self.refine8),
@@ -77,6 +77,11 @@ class FPN(Decoder):
         slot = objects.slot.to(foreground.device)[..., None, None]
         logits = foreground.gather(1, slot.expand(-1, -1, *foreground.shape[2:]))
         return Decoded(logits.unsqueeze(2), background)
+
+    def _enter(self, embedding: Tensor, seen: list[Tensor]) -> Tensor:
+        """Join the embedding and the maps of the readout, (B*R, C, h, w) each."""
+        joined: Tensor = self.enter(torch.cat((embedding, *seen), 1))
+        return joined
 
 
 class ConvNorm(nn.Module):

@@ -1,6 +1,7 @@
 """Blocks that several parts are made of."""
 
 from vosfm.layers.chunks import check_chunk
+from vosfm.layers.conv_gru import ConvGRU
 from vosfm.layers.feature_fusion import CBAM, FeatureFusion, ResidualBlock
 from vosfm.layers.gated_update import GatedUpdate, HiddenUpdate
 from vosfm.layers.mlp import MLP
@@ -10,6 +11,7 @@ from vosfm.layers.two_way import TwoWayTransformer
 __all__ = [
     "CBAM",
     "MLP",
+    "ConvGRU",
     "FeatureFusion",
     "GatedUpdate",
     "HiddenUpdate",

@@ -26,8 +26,10 @@ class IdentityBank(MaskEncoder):
         align_corners: sides are 16k+1 (kernel stride + 1) or 16k (kernel stride).
         gain: of the orthogonal initialisation; None for the paper's kernel^-2, which starts with
             identities so faint that short trainings never see them.
+        normalise: let a layer normalisation follow, so that identities reach the memory equally
+            strong however faint the convolution lays them down.
 
-    Source: AOT, section 4.1 (identification mechanism).
+    Source: AOT, section 4.1 (identification mechanism); AOST, the released code (normalisation).
     """
 
     identities: int
@@ -39,6 +41,7 @@ class IdentityBank(MaskEncoder):
         stride: int = 16,
         align_corners: bool = True,
         gain: float | None = None,
+        normalise: bool = False,
     ) -> None:
         super().__init__()
         self.width = width
@@ -48,6 +51,7 @@ class IdentityBank(MaskEncoder):
         self.embed = nn.Conv2d(
             identities + 1, width, kernel, stride, padding=stride // 2 if align_corners else 0
         )
+        self.norm = nn.LayerNorm(width) if normalise else nn.Identity()
         nn.init.orthogonal_(self.embed.weight, gain=kernel**-2 if gain is None else gain)
 
     def forward(
@@ -64,6 +68,7 @@ class IdentityBank(MaskEncoder):
             self.embed.stride,
             self.embed.padding,
         )
+        maps = self.norm(maps.movedim(1, -1)).movedim(-1, 1)
         return Encoding(maps.unflatten(0, onehot.shape[:2]))
 
 

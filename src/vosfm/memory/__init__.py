@@ -2,6 +2,7 @@
 
 from vosfm.memory.banks import (
     Bank,
+    Global,
     Local,
     LongTerm,
     Pointers,
@@ -14,12 +15,13 @@ from vosfm.memory.banks import (
     Working,
 )
 from vosfm.memory.memory import Memory
-from vosfm.memory.readers import LSTT, Affinity, MemoryAttention, Reader
+from vosfm.memory.readers import LSTT, Affinity, MemoryAttention, Reader, ScalableLSTT
 
 __all__ = [
     "LSTT",
     "Affinity",
     "Bank",
+    "Global",
     "Local",
     "LongTerm",
     "Memory",
@@ -28,6 +30,7 @@ __all__ = [
     "Prompted",
     "Reader",
     "Reference",
+    "ScalableLSTT",
     "Selective",
     "Sensory",
     "Sequential",

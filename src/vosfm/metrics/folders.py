@@ -1,14 +1,19 @@
-"""Folders of annotations and of results: what is to be scored of them, checked before the work."""
+"""Truths beside folders of results: what is to be scored of them, checked before the work."""
+
+from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vosfm.data.formats.meta import META, Described, Meta, read_meta
-from vosfm.data.masks import read_labels
+import vosfm.data.formats  # noqa: F401  # all formats are registered
+from vosfm.data.formats.format import format_named
+from vosfm.data.index_truth import FolderTruth, IndexTruth, UnitedTruth
+from vosfm.data.truth import Truth
 from vosfm.errors import InputError
-from vosfm.metrics.protocols import Protocol
+from vosfm.metrics.protocol import Protocol
+from vosfm.metrics.results import FolderResults, IndexResults, Results, listed
 
 FRAMES_A_TASK = 16
 
@@ -17,20 +22,22 @@ Names = str | os.PathLike[str] | Iterable[str]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Run:
     """A run of frames of one sequence: what one task reads and scores.
 
     Attributes:
         protocol: name of the rules.
-        object_ids: the O objects of the sequence.
-        annotations: T annotated masks.
-        results: T masks to score.
+        truth: of the sequence, with O objects.
+        results: of the sequence.
+        places: the T frames.
+        rows: for each of them, which of the objects count there.
     """
 
     protocol: str
-    object_ids: tuple[int, ...]
-    annotations: tuple[Path, ...]
-    results: tuple[Path, ...]
+    truth: Truth
+    results: Results
+    places: tuple[int, ...]
+    rows: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -38,24 +45,23 @@ class Plan:
     """What is to be scored of one sequence.
 
     Attributes:
-        object_ids: the O objects.
+        truth: of the sequence, with O objects.
         frames: how many frames count for any of them.
         counted: for each object, which of these frames count for it.
-        unseen: the objects whose category training has not shown.
-        tasks: that read and score the frames.
+        runs: that read and score the frames.
     """
 
-    object_ids: tuple[int, ...]
+    truth: Truth
     frames: int
-    counted: tuple[list[int], ...]
-    unseen: frozenset[int]
-    tasks: tuple[Pairs, ...]
+    counted: tuple[tuple[int, ...], ...]
+    runs: tuple[Run, ...]
 
 
 def plan(
     rules: Protocol,
     annotations: Path,
     results: Path,
+    split: str | None = None,
     sequences: Names | None = None,
     unseen: Names | None = None,
 ) -> dict[str, Plan]:
@@ -64,75 +70,47 @@ def plan(
     Args:
         rules: of the benchmark.
         annotations: as `vosfm.evaluate.evaluate` takes them.
-        results: a folder with a folder of index PNGs for each sequence.
-        sequences: those to score; None: both folders must hold the same.
-        unseen: the categories that training has not shown; None: all but those of YouTube-VOS.
+        results: a folder with a folder for each sequence.
+        split: of the benchmark; None for what its format reads then.
+        sequences: those to score; None: of the whole split.
+        unseen: what training has not shown, as the format names it; None as the format tells.
 
     Returns:
         A plan for each sequence by its name.
 
     Raises:
-        InputError: if a folder, sequence, frame or list is missing or left over, or meta.json is
-            needed and missing, damaged or at odds with the annotations.
+        InputError: if a folder, sequence, frame or list is missing or left over, or the annotations
+            are damaged or not laid out as those of the benchmark.
     """
-    if unseen is not None and not rules.by_category:
-        raise InputError(f"protocol {rules.name}: knows no unseen categories; name none")
-    annotated = _annotation_folder(annotations, rules)
+    truths = _truths(rules, annotations, split, sequences, unseen)
     if not results.is_dir():
         raise InputError(f"{results}: no such results folder; check the path")
-    names = _chosen(annotated, results, sequences)
-    told = _told(annotated.parent / META, names, unseen) if rules.by_category else {}
-    return {
-        name: _plan_one(rules, annotated / name, results / name, told.get(name, {}))
-        for name in names
-    }
-
-
-def listed(items: Iterable[object], what: str) -> str:
-    """Write ``sequences a, b``, cut short after five."""
-    named = [str(item) for item in items]
-    shown = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
-    return f"{what}{'s' if len(named) > 1 else ''} {shown}"
-
-
-def _annotation_folder(folder: Path, rules: Protocol) -> Path:
-    if (folder / "Annotations" / "480p").is_dir():
-        return folder / "Annotations" / "480p"
-    if rules.by_category and (folder / "Annotations").is_dir():
-        return folder / "Annotations"
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such annotation folder; check the path")
-    return folder
-
-
-def _chosen(annotated: Path, resulting: Path, sequences: Names | None) -> list[str]:
-    """Name the sequences to score, all of which both folders hold."""
-    there, here = _folders(annotated), _folders(resulting)
-    if sequences is None:
-        names = there
-        if extra := [name for name in here if name not in set(there)]:
-            raise InputError(
-                f"{resulting}: {listed(extra, 'sequence')} without annotation; remove, or name "
-                "the sequences to score with --sequences"
-            )
-    else:
-        names = _named(sequences, "sequence")
-        if unknown := [name for name in names if name not in set(there)]:
-            raise InputError(
-                f"{annotated}: no annotation of {listed(unknown, 'sequence')}; correct --sequences"
-            )
-    if not names:
-        raise InputError(f"{annotated}: no sequence folders; give the folder that holds them")
+    names = [truth.name for truth in truths]
+    here = _folders(results)
+    extra = [name for name in here if name not in set(names)]
+    if extra and sequences is None and split is None:
+        raise InputError(
+            f"{results}: {listed(extra, 'sequence')} without annotation; remove, or name the "
+            "sequences to score with --sequences"
+        )
     if missing := [name for name in names if name not in set(here)]:
         raise InputError(
-            f"{resulting}: {listed(missing, 'sequence')} missing; add, or name the sequences to "
+            f"{results}: {listed(missing, 'sequence')} missing; add, or name the sequences to "
             "score with --sequences"
         )
-    return names
+    return {truth.name: _plan_one(rules, truth, annotations, results) for truth in truths}
 
 
-def _named(source: Names, what: str) -> list[str]:
-    """Read a list file, or take the names as given; each once, in their order."""
+def read_names(source: Names, what: str) -> list[str]:
+    """Read a list file, or take the names as given; each once, in their order.
+
+    Args:
+        source: the file, a name a line, or the names.
+        what: it names, for messages.
+
+    Raises:
+        InputError: if the file cannot be read or names nothing.
+    """
     if not isinstance(source, str | os.PathLike):
         return list(dict.fromkeys(source))
     try:
@@ -145,86 +123,105 @@ def _named(source: Names, what: str) -> list[str]:
     return names
 
 
-def _told(path: Path, names: list[str], unseen: Names | None) -> Meta:
-    """Read what meta.json tells of the sequences."""
-    told = read_meta(path, None if unseen is None else _named(unseen, "category"))
-    for name in names:
-        if not told.get(name):
-            raise InputError(
-                f"{path}: tells of no object of {name}; leave the sequence out with --sequences"
-            )
-        if without := [i for i, told_of in told[name].items() if told_of.unseen is None]:
-            raise InputError(
-                f"{path}: no category of {listed(without, 'object')} of {name}; give the file of "
-                "a release that tells it"
-            )
-    return told
-
-
-def _plan_one(
+def _truths(
     rules: Protocol,
-    annotated: Path,
-    resulting: Path,
-    told: Mapping[int, Described],
-) -> Plan:
-    """Check the frames of a sequence and cut them into tasks."""
-    truths, masks = _frames(annotated), _frames(resulting)
-    if not truths:
-        raise InputError(f"{annotated}: no PNG; give the folder whose folders are sequences")
-    names = list(truths)
-    if rules.object_ids is not None:
-        given = dict.fromkeys(rules.object_ids(read_labels(truths[names[0]])), 0)
-        if not given:
-            raise InputError(
-                f"{truths[names[0]]}: no object in the first annotation; leave the sequence out "
-                "with --sequences"
-            )
+    annotations: Path,
+    split: str | None,
+    sequences: Names | None,
+    unseen: Names | None,
+) -> list[Truth]:
+    """The truths to score, all of whose objects are told of as the protocol needs it."""
+    entry = format_named(rules.format)
+    names = None if sequences is None else read_names(sequences, "sequence")
+    if unseen is None:
+        truths = entry.truths(annotations, split, names)
+    elif entry.unseen is None:
+        raise InputError(f"protocol {rules.name}: knows no unseen categories; name none")
     else:
-        if absent := [told_of.first for told_of in told.values() if told_of.first not in truths]:
-            raise InputError(
-                f"{annotated}: no annotation of {listed(absent, 'frame')}, where objects start by "
-                f"{META}; unpack it again"
-            )
-        given = {object_id: names.index(told_of.first) for object_id, told_of in told.items()}
-    counted = [rules.counted(range(start, len(names))) for start in given.values()]
-    places = {index: place for place, index in enumerate(sorted(set().union(*counted)))}
-    scored = [names[index] for index in places]
-    if not scored:
+        truths = entry.unseen(annotations, split, names, read_names(unseen, "category or video"))
+    if rules.by_category:
+        for truth in truths:
+            if truth.unseen is None:
+                without = [i for i in truth.object_ids if i not in truth.captions]
+                raise InputError(
+                    f"{annotations}: {rules.told_by}: no category of "
+                    f"{listed(without, 'object')} of {truth.name}; give the file of a release "
+                    "that tells it"
+                )
+    if rules.union:
+        return [UnitedTruth(truth) for truth in truths if isinstance(truth, IndexTruth)]
+    return truths
+
+
+def _plan_one(rules: Protocol, truth: Truth, annotations: Path, results: Path) -> Plan:
+    """Check the frames of a sequence and cut them into runs."""
+    where = f"{annotations}: {truth.name}"
+    if not truth.object_ids:
         raise InputError(
-            f"{annotated}: {len(names)} annotated frames, none of which {rules.name} counts; leave "
-            "the sequence out with --sequences"
+            f"{where}: no object in {rules.told_by}; leave the sequence out with --sequences"
         )
-    if missing := [name for name in scored if name not in masks]:
-        raise InputError(f"{resulting}: {listed(missing, 'frame')} missing; write every frame")
-    if extra := [name for name in masks if name not in truths]:
-        raise InputError(f"{resulting}: {listed(extra, 'frame')} without annotation; remove")
-    object_ids = tuple(given)
-    unseen = frozenset(i for i, told_of in told.items() if told_of.unseen)
-    runs = (scored[at : at + FRAMES_A_TASK] for at in range(0, len(scored), FRAMES_A_TASK))
-    return Plan(
-        object_ids,
-        len(scored),
-        tuple([places[index] for index in own] for own in counted),
-        unseen,
-        tuple(
-            Pairs(
-                rules.name,
-                object_ids,
-                tuple(truths[name] for name in run),
-                tuple(masks[name] for name in run),
-            )
-            for run in runs
-        ),
+    counted = {i: rules.counted(truth, i) for i in truth.object_ids}
+    places = sorted(set().union(*counted.values()))
+    if not places:
+        raise InputError(
+            f"{where}: {len(truth.frame_names)} annotated frames, none of which {rules.name} "
+            "counts; leave the sequence out with --sequences"
+        )
+    found = _results(rules, truth, results / truth.name)
+    _check_frames(rules, truth, found, counted)
+    return Plan(truth, len(places), *_runs(rules.name, truth, found, places, counted))
+
+
+def _results(rules: Protocol, truth: Truth, path: Path) -> Results:
+    if truth.overlapping and not (rules.flat and any(path.glob("*.png"))):
+        own = truth.folders if isinstance(truth, FolderTruth) else {}
+        return FolderResults(path, truth.object_ids, rules.told_by, own)
+    return IndexResults(path, truth.object_ids, rules.told_by, rules.union)
+
+
+def _check_frames(
+    rules: Protocol, truth: Truth, found: Results, counted: Mapping[int, Sequence[int]]
+) -> None:
+    names = truth.frame_names
+    missing = dict.fromkeys(
+        name
+        for object_id, own in counted.items()
+        for name in found.missing([names[place] for place in own], object_id)
     )
+    if missing:
+        raise InputError(
+            f"{found.path}: {listed(sorted(missing), 'frame')} missing; write every frame"
+        )
+    if not rules.spare and (extra := sorted(found.frames() - set(names))):
+        raise InputError(f"{found.path}: {listed(extra, 'frame')} without annotation; remove")
+
+
+def _runs(
+    protocol: str,
+    truth: Truth,
+    found: Results,
+    places: Sequence[int],
+    counted: Mapping[int, Sequence[int]],
+) -> tuple[tuple[tuple[int, ...], ...], tuple[Run, ...]]:
+    index = {place: at for at, place in enumerate(places)}
+    rows: list[list[int]] = [[] for _ in places]
+    for row, own in enumerate(counted.values()):
+        for place in own:
+            rows[index[place]].append(row)
+    runs = tuple(
+        Run(
+            protocol,
+            truth,
+            found,
+            tuple(places[at : at + FRAMES_A_TASK]),
+            tuple(tuple(own) for own in rows[at : at + FRAMES_A_TASK]),
+        )
+        for at in range(0, len(places), FRAMES_A_TASK)
+    )
+    return tuple(tuple(index[place] for place in own) for own in counted.values()), runs
 
 
 def _folders(folder: Path) -> list[str]:
     return sorted(
         entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."
     )
-
-
-def _frames(folder: Path) -> dict[str, Path]:
-    """Find the PNGs of a sequence by frame name, in the order of time."""
-    paths = sorted(path for path in folder.glob("*.png") if path.name[0] != ".")
-    return {path.stem: path for path in paths}

@@ -1,236 +1,48 @@
-"""What a benchmark counts and how it averages, one entry a benchmark.
+"""What each benchmark counts and how it averages, one entry a benchmark.
 
-A protocol answers, for one sequence, which objects there are, which pixels are theirs, which ids a
-result must not hold, and which frames count; then what is told of one object and of all of them.
 A further benchmark is one more `Protocol`, registered under its name.
 """
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from vosfm.metrics.averages import (
+    COLUMNS,
+    MEANS,
+    STABLE_MEANS,
+    Row,
+    mean_by_category,
+    mean_by_sequence,
+    mean_of_kinds,
+    mean_over_objects,
+    mean_recall_decay,
+    means,
+    means_and_stability,
+)
+from vosfm.metrics.counting import (
+    after_start,
+    after_start_without_last,
+    range_without_ends,
+    without_ends,
+)
+from vosfm.metrics.protocol import PROTOCOLS, Protocol, named, register
 
-from vosfm.errors import InputError
-from vosfm.metrics.functional import decay, recall
-
-Labels = NDArray[np.uint8]
-Row = dict[str, float]
-Sequenced = TypeVar("Sequenced", bound=Hashable)
-"""What names a sequence: its folder's name, or a number."""
-
-VOID = 255
-COLUMNS = ("J&F", "J", "J_recall", "J_decay", "F", "F_recall", "F_decay")
-MEANS = ("J&F", "J", "F")
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """The rules of a benchmark.
-
-    Attributes:
-        name: as given to ``vosfm evaluate --protocol``.
-        rules: the rules in words.
-        union: whether the objects of a frame are scored as one, as object 1.
-        object_ids: (H, W) labels of the first annotated frame -> the objects of the sequence. None
-            if a meta.json tells the objects, the first frame and the category of each.
-        masks: (H, W) labels and object ids -> (O, H, W) bool.
-        foreign: (H, W) labels of a result and object ids -> ids that it must not hold.
-        counted: the annotated frames from the one in which an object is given, in the order of
-            time -> those in which it is scored.
-        statistics: (T,) J and F of one object, and whether to repeat the official tool's errors
-            -> its row.
-        overall: rows by (sequence, object id), and those of them whose category training has not
-            shown -> the row of the whole benchmark.
-    """
-
-    name: str
-    rules: str
-    union: bool
-    object_ids: Callable[[Labels], tuple[int, ...]] | None
-    masks: Callable[[Labels, Sequence[int]], NDArray[np.bool_]]
-    foreign: Callable[[Labels, Sequence[int]], tuple[int, ...]]
-    counted: Callable[[Sequence[int]], Sequence[int]]
-    statistics: Callable[[NDArray[np.float64], NDArray[np.float64], bool], Row]
-    overall: Callable[[Mapping[tuple[Any, int], Row], Collection[tuple[Any, int]]], Row]
-
-    @property
-    def by_category(self) -> bool:
-        """Whether objects are told apart by their categories."""
-        return self.object_ids is None
-
-
-def mean_recall_decay(
-    j: NDArray[np.float64], f: NDArray[np.float64], official: bool = False
-) -> Row:
-    """Tell of one object the mean, recall and decay of J and of F.
-
-    Args:
-        j: (T,) of the counted frames, in the order of time.
-        f: (T,) of the same.
-        official: keep the 8-bit split points of the official decay, see `decay`.
-
-    Returns:
-        A value for each of `COLUMNS`; NaN throughout without frames.
-
-    Source: DAVIS 2017 evaluation.
-    """
-    if not j.size:
-        return dict.fromkeys(COLUMNS, float("nan"))
-    j_mean, f_mean = float(j.mean()), float(f.mean())
-    return {
-        "J&F": (j_mean + f_mean) / 2,
-        "J": j_mean,
-        "J_recall": float(recall(j)),
-        "J_decay": float(decay(j, official=official)),
-        "F": f_mean,
-        "F_recall": float(recall(f)),
-        "F_decay": float(decay(f, official=official)),
-    }
-
-
-def means(j: NDArray[np.float64], f: NDArray[np.float64], official: bool = False) -> Row:
-    """Tell of one object the means alone.
-
-    Args:
-        j: (T,) of the counted frames.
-        f: (T,) of the same.
-        official: without effect on means.
-
-    Returns:
-        J&F, J and F; NaN throughout without frames.
-    """
-    j_mean, f_mean = _mean(j.tolist()), _mean(f.tolist())
-    return {"J&F": (j_mean + f_mean) / 2, "J": j_mean, "F": f_mean}
-
-
-def mean_over_objects(
-    rows: Mapping[tuple[Sequenced, int], Row], unseen: Collection[tuple[Sequenced, int]] = ()
-) -> Row:
-    """Average rows, every object weighing the same whatever its sequence.
-
-    Args:
-        rows: by (sequence, object id).
-        unseen: objects of unseen categories, which weigh as all others.
-
-    Returns:
-        One row; NaN throughout without rows.
-    """
-    columns = next(iter(rows.values()), COLUMNS)
-    return {column: _mean([row[column] for row in rows.values()]) for column in columns}
-
-
-def mean_by_category(
-    rows: Mapping[tuple[Sequenced, int], Row], unseen: Collection[tuple[Sequenced, int]]
-) -> Row:
-    """Average the objects of seen and of unseen categories apart, then the four averages.
-
-    Args:
-        rows: by (sequence, object id), each with J&F, J and F.
-        unseen: the objects whose category training has not shown.
-
-    Returns:
-        G, the mean of J_seen, J_unseen, F_seen and F_unseen; these four; and J&F, J and F over
-        all objects. NaN where there is no object to average over, so G too if all objects are of
-        one kind.
-
-    Source: YouTube-VOS (Xu et al., arXiv 1809.03327), on evaluation.
-    """
-    kinds = {"seen": rows.keys() - unseen, "unseen": rows.keys() & unseen}
-    apart = {
-        f"{measure}_{kind}": _mean([row[measure] for key, row in rows.items() if key in keys])
-        for measure in ("J", "F")
-        for kind, keys in kinds.items()
-    }
-    whole = {measure: _mean([row[measure] for row in rows.values()]) for measure in MEANS}
-    return {"G": _mean(list(apart.values())), **apart, **whole}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else float("nan")
-
-
-def mean_by_sequence(rows: Mapping[tuple[Sequenced, int], Row]) -> dict[Sequenced, Row]:
-    """Average the rows of each sequence over its objects, in the order of first appearance."""
-    grouped: dict[Sequenced, dict[tuple[Sequenced, int], Row]] = {}
-    for key, row in rows.items():
-        grouped.setdefault(key[0], {})[key] = row
-    return {sequence: mean_over_objects(group) for sequence, group in grouped.items()}
-
-
-def _without_ends(frames: Sequence[int]) -> Sequence[int]:
-    return frames[1:-1]
-
-
-def _after_given(frames: Sequence[int]) -> Sequence[int]:
-    return frames[1:]
-
-
-def _one_union(labels: Labels) -> tuple[int, ...]:
-    return (1,) if labels.any() else ()
-
-
-def _union_mask(labels: Labels, object_ids: Sequence[int]) -> NDArray[np.bool_]:
-    return np.asarray(labels != 0)[None]
-
-
-def _nothing_foreign(labels: Labels, object_ids: Sequence[int]) -> tuple[int, ...]:
-    return ()
-
-
-def _up_to_largest(labels: Labels) -> tuple[int, ...]:
-    return tuple(range(1, int(labels[labels != VOID].max(initial=0)) + 1))
-
-
-def _mask_of_each(labels: Labels, object_ids: Sequence[int]) -> NDArray[np.bool_]:
-    return np.asarray(labels == np.asarray(object_ids, dtype=np.uint8)[:, None, None])
-
-
-def _above_largest(labels: Labels, object_ids: Sequence[int]) -> tuple[int, ...]:
-    largest = max(object_ids)
-    if int(labels.max(initial=0)) <= largest:
-        return ()
-    return tuple(int(label) for label in np.unique(labels) if label > largest)
-
-
-def _others(labels: Labels, object_ids: Sequence[int]) -> tuple[int, ...]:
-    # Counting is far quicker than looking every pixel up, and foreign ids are rare.
-    known = sum(np.count_nonzero(labels == object_id) for object_id in object_ids)
-    if np.count_nonzero(labels) == known:
-        return ()
-    return tuple(int(i) for i in np.unique(labels) if i and i not in object_ids)
-
-
-PROTOCOLS: dict[str, Protocol] = {}
-
-
-def register(entry: Protocol) -> Protocol:
-    """Add a protocol under its name.
-
-    Raises:
-        ValueError: if the name is taken.
-    """
-    if entry.name in PROTOCOLS:
-        raise ValueError(f"protocol {entry.name} is registered already")
-    PROTOCOLS[entry.name] = entry
-    return entry
-
-
-def named(name: str) -> Protocol:
-    """Look a protocol up.
-
-    Raises:
-        InputError: for a name that is not registered; the message lists those that are.
-
-    Example:
-        >>> named("davis2017").counted([0, 1, 2, 3])
-        [1, 2]
-    """
-    if name not in PROTOCOLS:
-        raise InputError(f"protocol {name}: unknown; choose one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
-
+__all__ = [
+    "COLUMNS",
+    "MEANS",
+    "PROTOCOLS",
+    "STABLE_MEANS",
+    "Protocol",
+    "Row",
+    "mean_by_category",
+    "mean_by_sequence",
+    "mean_of_kinds",
+    "mean_over_objects",
+    "mean_recall_decay",
+    "means",
+    "means_and_stability",
+    "named",
+    "register",
+]
 
 davis2016 = register(
     Protocol(
@@ -241,13 +53,12 @@ davis2016 = register(
             "united. The first and the last frame are left out, as in the 2016 toolkit, which "
             "scores frames 2 to T-1 because the first is given to the method."
         ),
-        union=True,
-        object_ids=_one_union,
-        masks=_union_mask,
-        foreign=_nothing_foreign,
-        counted=_without_ends,
+        format="davis",
+        told_by="the first annotation",
+        counted=without_ends,
         statistics=mean_recall_decay,
         overall=mean_over_objects,
+        union=True,
     )
 )
 
@@ -260,11 +71,9 @@ davis2017 = register(
             "pixels is an empty mask. The first and the last frame are left out. Every object "
             "weighs the same, whatever its sequence."
         ),
-        union=False,
-        object_ids=_up_to_largest,
-        masks=_mask_of_each,
-        foreign=_above_largest,
-        counted=_without_ends,
+        format="davis",
+        told_by="the first annotation",
+        counted=without_ends,
         statistics=mean_recall_decay,
         overall=mean_over_objects,
     )
@@ -283,12 +92,221 @@ youtube_vos = register(
             "pixels of 255 are background; a result with an id that meta.json does not list is "
             "an error."
         ),
-        union=False,
-        object_ids=None,
-        masks=_mask_of_each,
-        foreign=_others,
-        counted=_after_given,
+        format="youtube_vos",
+        told_by="meta.json",
+        counted=after_start,
         statistics=means,
         overall=mean_by_category,
+        by_category=True,
+    )
+)
+
+lvos = register(
+    Protocol(
+        name="lvos",
+        rules=(
+            "The objects that <split>_meta.json lists, each in its own range of frames, every "
+            "fifth one from its start to its end, without the first and the last of them. Absent "
+            "inside its range, an object scores 1 where the result has none of it either, else 0; "
+            "outside nothing counts, not even a false mask. 255 is background. V is the standard "
+            "deviation over time of the mean of J and F of an object, by Eq. 1 of the paper; lower "
+            "is steadier. Every object weighs the same among the seen and among the unseen, and "
+            "the whole is the mean of the two, as in the report of the official tool; the unseen "
+            "videos are those of unseen_videos.txt, which comes with that tool. Where that list "
+            "is not given or one side has no object, as in the first version of LVOS, which has "
+            "no unseen part, that side is NaN and the whole is the plain mean over objects. The "
+            "official tool rounds the variance to four decimals before the root "
+            "(--official). Ours to decide were: a result with an id that the file does not list "
+            "is an error; results of other frames are left alone, as the tool does."
+        ),
+        format="lvos",
+        told_by="<split>_meta.json",
+        counted=range_without_ends,
+        statistics=means_and_stability,
+        overall=mean_of_kinds,
+        spare=True,
+    )
+)
+
+mose = register(
+    Protocol(
+        name="mose",
+        rules=(
+            "The objects of the masks, each given in the first frame that shows it, which is the "
+            "first frame of the video in the released masks; it counts in the frames after, "
+            "without the last of the video, as in the public scorer of MOSEv2. Every object weighs "
+            "the same. The masks of the validation videos are those of the first frame alone and "
+            "are scored by the benchmark's server, whose code is not public; to score here, give "
+            "a split with masks of all frames, such as train. Ours to decide were: J and F are "
+            "those of DAVIS, 1 where truth and result are both without the object (the scorer of "
+            "MOSEv2 adds 1 to both areas of J and narrows the tolerance of F for small objects); "
+            "255 is background; an object that counts in no frame is left out; another id in a "
+            "result is an error."
+        ),
+        format="mose",
+        told_by="the annotation",
+        counted=after_start_without_last,
+        statistics=means,
+        overall=mean_over_objects,
+    )
+)
+
+sav = register(
+    Protocol(
+        name="sav",
+        rules=(
+            "The objects that have a folder of masks, which may overlap. Each counts in the frames "
+            "of its own folder, at 6 frames per second, without the first and the last of them, "
+            "and, as in the tool sav_evaluator, only from the frame on that first shows it in the "
+            "truth or in the result; from there on J and F are 1 where both are without it. One "
+            "that no counted frame of the truth shows is left out. Whatever is not 0 in a PNG is "
+            "the object; there is no void. Every object weighs the same. Results lie in a folder "
+            "for each object, named as in the annotation (000), which is how the authors' tool "
+            "writes them, or by its id (1 for 000, as ids count from 1); those of frames between "
+            "the annotated ones are left alone. Ours to decide was: a result with a folder of "
+            "another object is an error."
+        ),
+        format="sav",
+        told_by="the folders of the annotation",
+        counted=range_without_ends,
+        statistics=means,
+        overall=mean_over_objects,
+        first_seen=True,
+        spare=True,
+    )
+)
+
+long_videos = register(
+    Protocol(
+        name="long_videos",
+        rules=(
+            "Objects 1 to N, where N is the largest id of the first annotation; 255 is background. "
+            "Only the few annotated frames count, without the first and the last of them, as the "
+            "DAVIS tool counts, by which XMem and those after it scored this data; the tool of "
+            "AFB-URR, from which the data comes, counts the last one too. Every object weighs the "
+            "same. An id above N in a result is an error; results of frames without annotation "
+            "are left alone."
+        ),
+        format="long_videos",
+        told_by="the first annotation",
+        counted=without_ends,
+        statistics=mean_recall_decay,
+        overall=mean_over_objects,
+        spare=True,
+    )
+)
+
+pumavos = register(
+    Protocol(
+        name="pumavos",
+        rules=(
+            "The objects of the masks, each given in the first frame that shows it. It counts in "
+            "the frames after, without the last of the video. Every object weighs the same. The "
+            "authors published no scorer: all of this is ours to decide and follows the way of "
+            "DAVIS, with J and F of 1 where truth and result are both without the object, 255 as "
+            "background, and an error for another id in a result; an object that counts in no "
+            "frame is left out."
+        ),
+        format="pumavos",
+        told_by="the annotation",
+        counted=after_start_without_last,
+        statistics=means,
+        overall=mean_over_objects,
+    )
+)
+
+mug_vos = register(
+    Protocol(
+        name="mug_vos",
+        rules=(
+            "The tracks, which may overlap: track_000 is object 1, track_001 object 2 and so on. "
+            "Each counts alone, in the frames of its own masks, without the first that shows it, "
+            "in which it is given, and without the last, as in DAVIS, from which the videos come. "
+            "Every track weighs the same, whatever its video; the means of each video's tracks "
+            "stand beside. The authors published no scorer: all of this is ours to decide, and so "
+            "is that J and F are 1 where truth and result are both without the track, that "
+            "whatever is not 0 in a PNG is the track, that there is no void, that a track which "
+            "counts in no frame is left out, and that a result with a folder of another object is "
+            "an error."
+        ),
+        format="mug_vos",
+        told_by="the folders of the tracks",
+        counted=range_without_ends,
+        statistics=means,
+        overall=mean_over_objects,
+    )
+)
+
+vosw = register(
+    Protocol(
+        name="vosw",
+        rules=(
+            "Things and stuff of VIPSeg are objects, each given in the first frame that shows it. "
+            "It counts from the frame after, at 5 frames per second, to the last of the video. "
+            "Every object weighs the same, whatever its video. Neither the list of the 348 videos "
+            "nor a script was published: the videos are those of the user's list, and ours to "
+            "decide were: connected parts (8 neighbours) of an object below 0.0001 of the frame "
+            "are noise and no part of it; pixels of no object, noise and the void of VIPSeg, are "
+            "background; the value 200 is void, as the authors of VIPSeg say; the last frame "
+            "counts; J and F are 1 where truth and result are both without the object; an object "
+            "that counts in no frame is left out; ids are shuffled with seed 0, and another id in "
+            "a result is an error. Results have the size of VIPSeg's masks, whatever the model "
+            "saw."
+        ),
+        format="vosw",
+        told_by="the panoptic masks",
+        counted=after_start,
+        statistics=means,
+        overall=mean_over_objects,
+    )
+)
+
+uvo = register(
+    Protocol(
+        name="uvo",
+        rules=(
+            "The objects of the densely annotated videos, numbered from 1 in each, in the order of "
+            "their ids in the file; each is given in the first frame that shows it and counts from "
+            "the frame after to the last. Every object weighs the same, whatever its video. UVO "
+            "itself measures detections without prompts (average precision and recall over tracks "
+            "by YTVOSeval), which this is not: J and F of given objects, as VOS papers tell them. "
+            "So all of this is ours to decide, and so is that crowds are left out, that J and F "
+            "are 1 where truth and result are both without the object, that there is no void, that "
+            "an object which counts in no frame is left out, and that another id in a result is an "
+            "error. Objects may overlap: results lie in a folder for each, or, of a model that "
+            "lets none overlap, in index PNGs."
+        ),
+        format="uvo",
+        told_by="the annotations",
+        counted=after_start,
+        statistics=means,
+        overall=mean_over_objects,
+        flat=True,
+    )
+)
+
+burst = register(
+    Protocol(
+        name="burst",
+        rules=(
+            "The tracks of all_classes.json by their ids; each is given by its mask in the first "
+            "annotated frame that shows it and counts in the annotated frames after, 1 a second in "
+            "val and test, to the last. Every track weighs the same, whatever its sequence and "
+            "category. This is not the measure of BURST: its tool, TrackEval, tells HOTA and "
+            "track mAP, each averaged over categories, and leaves the tracks of 45 distractor "
+            "categories out. Ours are J and F of given objects, as VOS papers tell them; so all of "
+            "this is ours to decide, and so is that all categories count, that J and F are 1 where "
+            "truth and result are both without the object, that there is no void, that a track "
+            "which counts in no frame is left out, and that another id in a result is an error. "
+            "Results of frames between the annotated ones are left alone. They lie in a folder for "
+            "each object, or, of a model that lets none overlap, in index PNGs."
+        ),
+        format="burst",
+        told_by="the annotations",
+        counted=after_start,
+        statistics=means,
+        overall=mean_over_objects,
+        spare=True,
+        flat=True,
     )
 )

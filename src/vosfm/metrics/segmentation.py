@@ -1,5 +1,7 @@
 """J, F and their statistics as one torchmetrics class."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -10,12 +12,20 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from vosfm.data.truth import Truth
+from vosfm.data.video import Mask
 from vosfm.metrics.functional import region_and_boundary
 from vosfm.metrics.functional.arrays import to_mask
 from vosfm.metrics.protocols import Protocol, Row, mean_by_sequence, named
 
 _FIRST = -1
 """Stands for the first frame of a sequence, whichever it is."""
+
+_SEQUENCE, _OBJECT, _FRAME, _GIVEN, _UNSEEN, _TOLD = range(6)
+"""Columns of what a row is known by; unseen is 1, seen 0, not known -1; told is 1 or 0."""
+
+_KEYS, _SCORES = 6, 4
+"""How many numbers a row is known by, and how many are found: J, F, shown, found."""
 
 
 class VideoSegmentation(Metric):
@@ -79,7 +89,8 @@ class VideoSegmentation(Metric):
         frame: int | Sequence[int],
         void: Tensor | NDArray[Any] | None = None,
         given: Sequence[int] | None = None,
-        unseen: Collection[int] = (),
+        unseen: Collection[int] | None = None,
+        told: NDArray[np.bool_] | Sequence[bool] | None = None,
     ) -> None:
         """Score one frame, or several frames of one sequence.
 
@@ -92,7 +103,9 @@ class VideoSegmentation(Metric):
             void: (H, W) or (T, H, W) bool, pixels that count for nothing.
             given: the number of the frame in which each of the O objects is given; None for the
                 first of the sequence. Like `unseen` the same in all calls for one sequence.
-            unseen: ids of the objects whose category training has not shown.
+            unseen: ids of the objects whose category training has not shown; None if not known.
+            told: (O,) or (T, O), whether the annotation of an object speaks of a frame, see
+                `vosfm.data.truth.Truth.ranges`; None for everywhere.
 
         Raises:
             TypeError: for floating masks.
@@ -114,17 +127,27 @@ class VideoSegmentation(Metric):
             raise ValueError(f"{len(frames)} frame numbers for {len(a)} frames")
         if given is not None and len(given) != len(ids):
             raise ValueError(f"{len(given)} frames in which {len(ids)} objects are given")
+        speaks = np.broadcast_to(True if told is None else told, (len(a), len(ids)))
         if self.protocol.union:
-            a, b = (np.logical_or.reduce(masks, axis=1)[:, None] for masks in (a, b))
+            a = np.asarray(a.any(axis=1, keepdims=True))
+            b = np.asarray(b.any(axis=1, keepdims=True))
             ids, given = [1], None if given is None else [min(given, default=_FIRST)]
+            speaks = np.asarray(speaks.any(axis=1, keepdims=True))
         if hidden is not None and hidden.ndim == 3:
             hidden = hidden[:, None]
         j, f = region_and_boundary(a, b, hidden, self.tolerance)
         starts = [_FIRST] * len(ids) if given is None else given
-        objects = [(i, start, i in unseen) for i, start in zip(ids, starts, strict=True)]
-        keys = [[sequence, i, number, start, new] for number in frames for i, start, new in objects]
-        self.keys.append(torch.tensor(keys, dtype=torch.int64, device=self.device).reshape(-1, 5))
-        rows = np.stack([j.reshape(-1), f.reshape(-1)], axis=1)
+        new = [-1 if unseen is None else int(i in unseen) for i in ids]
+        keys = [
+            [sequence, i, number, start, kind, int(heard)]
+            for number, row in zip(frames, speaks, strict=True)
+            for i, start, kind, heard in zip(ids, starts, new, row, strict=True)
+        ]
+        found = [j, f, np.any(b, axis=(2, 3)), np.any(a, axis=(2, 3))]
+        rows = np.stack([np.asarray(one, np.float64).reshape(-1) for one in found], axis=1)
+        self.keys.append(
+            torch.tensor(keys, dtype=torch.int64, device=self.device).reshape(-1, _KEYS)
+        )
         self.scores.append(torch.from_numpy(rows).to(self.device))
 
     def compute(self) -> dict[str, Tensor]:
@@ -141,25 +164,25 @@ class VideoSegmentation(Metric):
         keys, scores = self._rows()
         self._objects = {}
         unseen = set()
-        for sequence in np.unique(keys[:, 0]).tolist():
-            inside = keys[:, 0] == sequence
+        for sequence in np.unique(keys[:, _SEQUENCE]).tolist():
+            inside = keys[:, _SEQUENCE] == sequence
             own_keys, own_scores = keys[inside], scores[inside]
-            frames = np.unique(own_keys[:, 2])
-            for object_id in np.unique(own_keys[:, 1]).tolist():
-                rows = own_keys[:, 1] == object_id
-                given, new = own_keys[rows][0, 3:].tolist()
-                counted = self.protocol.counted(frames[frames >= given].tolist())
-                rows &= np.isin(own_keys[:, 2], counted)
-                if not rows.any():
+            truth = _Remembered(own_keys)
+            for object_id in truth.object_ids:
+                counted = truth.frames[list(self.protocol.counted(truth, object_id))]
+                rows = own_keys[:, _OBJECT] == object_id
+                rows &= np.isin(own_keys[:, _FRAME], counted)
+                j, f, shown, found = own_scores[rows].T
+                row = self.protocol.row(j, f, shown > 0, found > 0, official=self.official)
+                if row is None:
                     continue
-                j, f = own_scores[rows].T
-                row = self.protocol.statistics(j, f, self.official)
                 self._objects[sequence, object_id] = row
-                if new:
+                if truth.unseen is not None and object_id in truth.unseen:
                     unseen.add((sequence, object_id))
+        known = unseen if len(keys) and (keys[:, _UNSEEN] >= 0).any() else None
         return {
             name: torch.tensor(value, dtype=torch.float64, device=self.device)
-            for name, value in self.protocol.overall(self._objects, unseen).items()
+            for name, value in self.protocol.overall(self._objects, known).items()
         }
 
     def per_object(self) -> dict[tuple[int, int], Row]:
@@ -177,11 +200,11 @@ class VideoSegmentation(Metric):
         Without it torchmetrics would send an empty float vector, which does not fit the others.
         """
         if not self._is_synced and not len(self.keys):
-            self.keys.append(torch.empty(0, 5, dtype=torch.int64, device=self.device))
-            self.scores.append(torch.empty(0, 2, dtype=torch.float64, device=self.device))
+            self.keys.append(torch.empty(0, _KEYS, dtype=torch.int64, device=self.device))
+            self.scores.append(torch.empty(0, _SCORES, dtype=torch.float64, device=self.device))
         super().sync(*args, **kwargs)
 
-    def merge_state(self, incoming_state: "dict[str, Any] | Metric") -> None:
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Add the rows of another metric, or of its state, and forget what was computed before."""
         super().merge_state(incoming_state)
         self._computed = None
@@ -189,7 +212,42 @@ class VideoSegmentation(Metric):
     def _rows(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Give each row once, ordered by sequence, object and frame."""
         if not len(self.keys):
-            return np.empty((0, 5), dtype=np.int64), np.empty((0, 2))
+            return np.empty((0, _KEYS), dtype=np.int64), np.empty((0, _SCORES))
         keys = dim_zero_cat(self.keys).cpu().numpy()
         unique, first = np.unique(keys, axis=0, return_index=True)
         return unique, dim_zero_cat(self.scores).cpu().numpy()[first]
+
+
+class _Remembered(Truth):
+    """What the rows of one sequence tell of its truth: when which object counts, not its masks."""
+
+    def __init__(self, keys: NDArray[np.int64]) -> None:
+        self.frames = np.unique(keys[:, _FRAME])
+        objects, first = np.unique(keys[:, _OBJECT], return_index=True)
+        self.name = str(keys[0, _SEQUENCE])
+        self.frame_names = tuple(map(str, self.frames.tolist()))
+        self.numbers = tuple(self.frames.tolist())
+        self.length = len(self.frames)
+        self.object_ids = tuple(objects.tolist())
+        given = keys[first, _GIVEN]
+        self.starts = dict(
+            zip(self.object_ids, np.searchsorted(self.frames, given).tolist(), strict=True)
+        )
+        self.unseen = (
+            frozenset(objects[keys[first, _UNSEEN] == 1].tolist())
+            if (keys[:, _UNSEEN] >= 0).all()
+            else None
+        )
+        if not keys[:, _TOLD].all():
+            heard = keys[keys[:, _TOLD] == 1]
+            self.ranges = {
+                i: tuple(
+                    np.searchsorted(
+                        self.frames, np.unique(heard[heard[:, _OBJECT] == i, _FRAME])
+                    ).tolist()
+                )
+                for i in self.object_ids
+            }
+
+    def masks(self, place: int) -> Mask:
+        raise NotImplementedError("only the scores of the masks are kept")

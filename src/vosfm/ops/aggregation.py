@@ -19,6 +19,7 @@ def aggregate(
     objects: Objects,
     geometry: Geometry,
     size: Size,
+    within: Tensor | None = None,
 ) -> Tensor:
     """Resize logits and turn them into probabilities.
 
@@ -33,6 +34,8 @@ def aggregate(
         objects: whose logits they are.
         geometry: of the frame.
         size: of the result.
+        within: (B, O, H, W) bool, where each object can be; None for everywhere. What it is kept
+            from goes to background and other objects.
 
     Returns:
         (B, O, H, W) probabilities in [0, 1]; 0 for objects that are not alive.
@@ -40,6 +43,7 @@ def aggregate(
     Source: AOT, the released multi-group inference; STM, soft aggregation.
     """
     alive = objects.alive.to(logits.device)[..., None, None]
+    alive = alive if within is None else alive & within
     logits = restore(logits, geometry, size)
     if background is None:
         logits = logits.float()
@@ -67,7 +71,13 @@ def aggregate(
     return log_odds(foreground, behind, _GROUP_EDGE).softmax(1)[:, 1:] * alive
 
 
-def compete(logits: Tensor, objects: Objects, geometry: Geometry, size: Size) -> Tensor:
+def compete(
+    logits: Tensor,
+    objects: Objects,
+    geometry: Geometry,
+    size: Size,
+    within: Tensor | None = None,
+) -> Tensor:
     """Resize logits of objects that were seen one by one, and turn them into probabilities.
 
     An object is in a pixel or not, whatever the others are: where objects exclude each other, only
@@ -78,6 +88,8 @@ def compete(logits: Tensor, objects: Objects, geometry: Geometry, size: Size) ->
         objects: whose logits they are.
         geometry: of the frame.
         size: of the result.
+        within: (B, O, H, W) bool, where each object can be; None for everywhere. What it is kept
+            from goes to background and other objects.
 
     Returns:
         (B, O, H, W) probabilities in [0, 1]; 0 for objects that are not alive.
@@ -85,6 +97,7 @@ def compete(logits: Tensor, objects: Objects, geometry: Geometry, size: Size) ->
     Source: SAM 2, the released predictor (non-overlapping constraints on its output).
     """
     alive = objects.alive.to(logits.device)[..., None, None]
+    alive = alive if within is None else alive & within
     logits = restore(logits, geometry, size).float()
     masks = logits.sigmoid() * alive
     if not objects.exclusive or objects.count < 2:

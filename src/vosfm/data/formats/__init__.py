@@ -1,1 +1,29 @@
-"""Benchmarks as they lie on disk, one module each."""
+"""Benchmarks as they lie on disk, one module each; importing them fills `format.FORMATS`."""
+
+from vosfm.data.formats import (
+    burst,
+    davis,
+    long_videos,
+    lvos,
+    mose,
+    mug_vos,
+    pumavos,
+    sav,
+    uvo,
+    vosw,
+    youtube_vos,
+)
+
+__all__ = [
+    "burst",
+    "davis",
+    "long_videos",
+    "lvos",
+    "mose",
+    "mug_vos",
+    "pumavos",
+    "sav",
+    "uvo",
+    "vosw",
+    "youtube_vos",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Format:
             its sequences, in its own order. Needs no pictures.
         looks: a folder -> what of this benchmark it looks like, such as "its split valid"; None if
             it does not. Reads names only, and few of them.
+        unseen: as `truths`, and the names of what training has not shown, which are categories or
+            sequences; None where a benchmark tells no such objects apart.
     """
 
     name: str
@@ -34,6 +36,9 @@ class Format:
     videos: Callable[[Path, str | None], Videos]
     truths: Callable[[Path, str | None, Sequence[str] | None], list[Truth]]
     looks: Callable[[Path], str | None]
+    unseen: (
+        Callable[[Path, str | None, Sequence[str] | None, Collection[str]], list[Truth]] | None
+    ) = None
 
 
 FORMATS: dict[str, Format] = {}

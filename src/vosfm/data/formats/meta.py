@@ -40,10 +40,12 @@ class Described:
     Attributes:
         first: name of the frame that first shows it, in which it is given.
         unseen: whether training has not shown its category; None if its category is not told.
+        category: its category; None if it is not told.
     """
 
     first: str
     unseen: bool | None
+    category: str | None = None
 
 
 Meta = dict[str, dict[int, Described]]
@@ -90,7 +92,8 @@ def read_meta(path: str | os.PathLike[str], unseen: Collection[str] | None = Non
                 categories.add(str(category))
                 new = category not in SEEN if unseen is None else category in unseen
             if frames:
-                meta[name][int(key)] = Described(min(frames), new)
+                kind = str(category) if category else None
+                meta[name][int(key)] = Described(min(frames), new, kind)
     if unknown := set(unseen or ()) - categories:
         raise InputError(
             f"{path}: tells of no object of the category {min(unknown)}; it has "

@@ -8,13 +8,17 @@ unpacked, <split>_all_frames/JPEGImages/<video>/00000.jpg holds all 30 frames of
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from vosfm.data.datasets import Videos
 from vosfm.data.folder import FrameFolder, list_frames
+from vosfm.data.formats.format import FORMATS, Format, mismatch, register
+from vosfm.data.formats.layout import chosen, looks_split, sequence_folders, split_folder
 from vosfm.data.formats.meta import META, Described, Meta, read_meta
+from vosfm.data.index_truth import IndexTruth, as_they_appear
+from vosfm.data.truth import Truth
 from vosfm.data.video import Mask
 from vosfm.errors import InputError
 
@@ -41,10 +45,18 @@ class YouTubeVideo(FrameFolder):
         reported: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(path, masks)
+        self._annotated = Path(masks)
         self._objects = objects
         self._reported = None if reported is None else Path(reported)
         if objects is not None and all(told.unseen is not None for told in objects.values()):
             self.unseen = frozenset(i for i, told in objects.items() if told.unseen)
+
+    @cached_property
+    def truth(self) -> Truth:  # type: ignore[override]  # read when it is asked for
+        """Its annotation, by which it is scored."""
+        if self._objects is None:
+            return IndexTruth(self._annotated, as_they_appear)
+        return _truth(self._annotated, self._objects)
 
     def reported(self) -> tuple[int, ...]:
         """The frames that the benchmark takes, which are those at 6 frames per second.
@@ -197,7 +209,14 @@ class YouTubeVOS(Videos):
         """Those of frames, of masks, and of all frames if they are wanted."""
         split = self._root / self._split
         if not split.is_dir():
-            raise InputError(self._why_no_split())
+            if (self._root / "JPEGImages").is_dir() and (self._root / META).is_file():
+                raise InputError(
+                    f"{self._root}: is a split itself; give the folder that it lies in, "
+                    f"{self._root.parent}"
+                )
+            raise mismatch("youtube_vos", self._root, f"no folder {self._split}")
+        if not (split / META).is_file() and any(other.looks(split) for other in FORMATS.values()):
+            raise mismatch("youtube_vos", self._root, f"no {META} in {self._split}")
         folders = [split / "JPEGImages", split / "Annotations"]
         if self._all_frames:
             folders.append(self._root / f"{self._split}_all_frames" / "JPEGImages")
@@ -210,19 +229,72 @@ class YouTubeVOS(Videos):
                 )
         return folders
 
-    def _why_no_split(self) -> str:
-        root = self._root
-        if not root.is_dir():
-            return f"{root}: no such folder; check the root of YouTube-VOS"
-        resolutions = ("480p", "Full-Resolution")
-        if (root / "ImageSets").is_dir() or any(
-            (root / "JPEGImages" / resolution).is_dir() for resolution in resolutions
-        ):
-            return f"{root}: has the layout of DAVIS, not of YouTube-VOS; read it with Davis"
-        if (root / "JPEGImages").is_dir():
-            return f"{root}: is a split itself; give the folder that it lies in, {root.parent}"
-        found = sorted(f.name for f in root.iterdir() if (f / "JPEGImages").is_dir())
-        return (
-            f"{root}: no folder {self._split} with JPEGImages, Annotations and {META}, as "
-            f"YouTube-VOS has it; there are: {', '.join(found) or 'none'}"
+
+def youtube_vos_truths(
+    root: Path,
+    split: str | None = None,
+    sequences: Sequence[str] | None = None,
+    unseen: Collection[str] | None = None,
+) -> list[Truth]:
+    """The annotations of a split of YouTube-VOS.
+
+    Args:
+        root: the folder that holds the splits; or a split, or its Annotations.
+        split: its folder; None for the root if it is a split, else "valid".
+        sequences: only these videos.
+        unseen: the categories that training has not shown; None for those of no training video.
+
+    Raises:
+        InputError: if a folder or a video is missing, or meta.json is missing, damaged, or does not
+            fit the annotations.
+    """
+    folder = split_folder("youtube_vos", root, split, ("valid",))
+    masks = folder / "Annotations"
+    names = chosen(sequence_folders("youtube_vos", root, masks), sequences, masks)
+    if not (folder / META).is_file():
+        raise mismatch("youtube_vos", root, f"no {META} in {folder.name}")
+    told = read_meta(folder / META, unseen)
+    for name in names:
+        if not told.get(name):
+            raise InputError(
+                f"{folder / META}: tells of no object of {name}; leave the sequence out with "
+                "--sequences"
+            )
+    return [_truth(masks / name, told[name]) for name in names]
+
+
+def _truth(path: Path, objects: Mapping[int, Described]) -> IndexTruth:
+    places = {file.stem: at for at, file in enumerate(sorted(path.glob("*.png")))}
+    if absent := [told.first for told in objects.values() if told.first not in places]:
+        raise InputError(
+            f"{path}: no annotation of frame {min(absent)}, where objects start by {META}; unpack "
+            "it again"
         )
+    new = frozenset(i for i, told in objects.items() if told.unseen)
+    return IndexTruth(
+        path,
+        {i: places[told.first] for i, told in objects.items()},
+        unseen=None if any(told.unseen is None for told in objects.values()) else new,
+        captions={i: told.category for i, told in objects.items() if told.category is not None},
+    )
+
+
+def _looks(folder: Path) -> str | None:
+    return looks_split(folder, lambda split: (split / META).is_file())
+
+
+register(
+    Format(
+        name="youtube_vos",
+        title="YouTube-VOS",
+        layout=(
+            f"<split>/JPEGImages/<video>/00000.jpg, <split>/Annotations/<video>/00000.png and "
+            f"<split>/{META}"
+        ),
+        split="valid",
+        videos=lambda root, split: YouTubeVOS(root, split or "valid"),
+        truths=youtube_vos_truths,
+        looks=_looks,
+        unseen=youtube_vos_truths,
+    )
+)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from vosfm.data.datasets import Clips, Videos, to_clip
-from vosfm.data.procedural.difficulty import Difficulty
+from vosfm.data.procedural.difficulty import Absence, Difficulty
 from vosfm.data.procedural.scene import Scene
 from vosfm.data.procedural.shapes import PARTS
 from vosfm.data.video import Annotation, Image, Mask, Video
 from vosfm.types import Clip, Size
 
-_HELD_OUT, _TRAIN = 0, 1
+_HELD_OUT, _TRAIN, _LEAPS = 0, 1, 2
 """First integer of every scene's seed: no training clip ever shows a scene of a video."""
 
 
@@ -158,10 +159,13 @@ class ProceduralClips(Clips):
         size: (H, W) of the frames.
         objects: a clip shows between 1 and so many objects.
         difficulty: each clip draws a level between these two, in [0, 1].
-        max_gap: consecutive frames of a clip are 1 to so many time steps apart.
+        max_gap: consecutive frames of a clip are 1 to so many time steps apart, unless they leap.
         parts: annotated parts per object, at most 3; True for all, False for none.
         clips: clips of one epoch.
         seed: of everything.
+        longest_leap: a leap takes up to so many time steps; at least `max_gap`, or 0 for no leaps.
+        leaps: share of the steps between frames that are leaps, in [0, 1].
+        absence: how objects disappear for long; with leaps, clips show them gone and back again.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -177,10 +181,17 @@ class ProceduralClips(Clips):
         parts: bool | int = False,
         clips: int = 1000,
         seed: int = 0,
+        longest_leap: int = 0,
+        leaps: float = 0.5,
+        absence: Absence | None = None,
     ) -> None:
         for name, value in (("length", length), ("objects", objects), ("max_gap", max_gap)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
+        if longest_leap and longest_leap < max_gap:
+            raise ValueError(f"longest_leap is {longest_leap}, below max_gap, {max_gap}")
+        if not 0.0 <= leaps <= 1.0:
+            raise ValueError(f"leaps must lie in [0, 1], not {leaps}")
         for level in difficulty:
             Difficulty.level(level)
         self.length = length
@@ -188,6 +199,9 @@ class ProceduralClips(Clips):
         self.objects = objects
         self.difficulty = difficulty
         self.max_gap = max_gap
+        self.longest_leap = longest_leap
+        self.leaps = leaps
+        self.absence = absence
         self.parts = _count_parts(parts)
         self.clips = clips
         self.seed = seed
@@ -203,7 +217,11 @@ class ProceduralClips(Clips):
         objects = int(rng.integers(1, self.objects + 1))
         level = Difficulty.level(float(rng.uniform(*self.difficulty)))
         gaps = rng.integers(1, self.max_gap + 1, self.length)
-        scene = Scene(seed, self.size, objects, level)
+        if self.longest_leap:
+            chance = np.random.default_rng((_LEAPS, *seed[1:]))
+            far = chance.integers(self.max_gap, self.longest_leap + 1, self.length)
+            gaps = np.where(chance.random(self.length) < self.leaps, far, gaps)
+        scene = Scene(seed, self.size, objects, replace(level, absence=self.absence))
         rows = _rows(objects, self.parts)
         frames, masks = [], []
         for time in np.cumsum(gaps) - gaps[0]:

@@ -62,6 +62,12 @@ class Sprite:
     parts: Image
 
     @classmethod
+    def paint_for(cls, look: Look, radius: float, pixels_per_unit: float) -> Sprite:
+        """Paint a look on a canvas that suits the radius of an object."""
+        side = 2.2 * radius * pixels_per_unit
+        return cls.paint(look, int(np.clip(side, 24, 512)))
+
+    @classmethod
     def paint(cls, look: Look, side: int) -> Sprite:
         """Paint a look on a canvas of `side` pixels."""
         size = (side, side)

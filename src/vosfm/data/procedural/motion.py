@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 
+_LONG_RAMP = (24.0, 40.0)
+"""Frames that leaving for long takes; the way is far, so most of them pass outside."""
+
 
 @dataclass(frozen=True)
 class Wander:
@@ -84,16 +87,81 @@ class Excursion:
             through=bool(rng.random() < 0.5),
         )
 
-    def __call__(self, time: float) -> Vector:
-        """The (2,) displacement at a time; zero before the first departure."""
+    @classmethod
+    def draw_long(
+        cls,
+        rng: Generator,
+        extent: Vector,
+        radius: float,
+        away: tuple[float, float],
+        stay: tuple[float, float],
+    ) -> Excursion:
+        """An excursion that keeps an object outside for long, wherever it and the camera wander.
+
+        Args:
+            rng: of all that is left to chance.
+            extent: (2,) of the frame.
+            radius: of the object.
+            away: frames spent outside are drawn between these two.
+            stay: frames before the first departure, and between a return and the next departure,
+                are drawn between these two.
+        """
+        ramp = rng.uniform(*_LONG_RAMP)
+        start, outside = rng.uniform(*stay), rng.uniform(*away)
+        return cls(
+            start=start,
+            ramp=ramp,
+            away=outside,
+            period=2 * ramp + outside + rng.uniform(*stay),
+            offset=_far(rng, extent, radius),
+            through=bool(rng.random() < 0.5),
+        )
+
+    def share(self, time: float) -> float:
+        """How far away it is at a time, from 0 in place to 1 outside."""
         if time <= self.start:
-            return np.zeros(2)
+            return 0.0
         phase = (time - self.start) % self.period
         middle = self.ramp + self.away / 2
         rise = np.clip((middle + self.away / 2 + self.ramp - phase) / self.ramp, 0, 1)
         x = min(phase / self.ramp, 1.0) if phase < middle else float(rise)
-        sign = -1.0 if self.through and phase >= middle else 1.0
-        return np.asarray(sign * x * x * (3 - 2 * x) * self.offset)
+        return x * x * (3 - 2 * x)
+
+    def __call__(self, time: float) -> Vector:
+        """The (2,) displacement at a time; zero before the first departure."""
+        returns = (time - self.start) % self.period >= self.ramp + self.away / 2
+        sign = -1.0 if self.through and returns else 1.0
+        return np.asarray(sign * self.share(time) * self.offset)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Being in place exactly while another one is away, and outside otherwise.
+
+    Attributes:
+        host: whose absence it is.
+        offset: (2,) displacement while the host is in place.
+    """
+
+    host: Excursion
+    offset: Vector
+
+    @classmethod
+    def draw(cls, rng: Generator, host: Excursion, extent: Vector, radius: float) -> Visit:
+        """A visit to a frame of the given (2,) extent."""
+        return cls(host, _far(rng, extent, radius))
+
+    def __call__(self, time: float) -> Vector:
+        """The (2,) displacement at a time."""
+        return np.asarray((1 - self.host.share(time)) * self.offset)
+
+
+def _far(rng: Generator, extent: Vector, radius: float) -> Vector:
+    """A (2,) displacement that no wandering of object and camera can undo."""
+    angle = rng.uniform(0, 2 * np.pi)
+    direction = np.array([np.cos(angle), 0.6 * np.sin(angle)])
+    direction /= np.linalg.norm(direction)
+    return np.asarray((2 * np.linalg.norm(extent) + 2 * radius) * direction)
 
 
 @dataclass(frozen=True)
@@ -109,7 +177,7 @@ class Motion:
         spin: radians per frame.
         zoom: wandering of the logarithm of its size.
         squash: wandering of the logarithm of its aspect.
-        excursion: leaving and returning, or None.
+        excursion: leaving and returning, or visiting; None for neither.
     """
 
     center: Vector
@@ -120,7 +188,7 @@ class Motion:
     spin: float
     zoom: Wander
     squash: Wander
-    excursion: Excursion | None
+    excursion: Excursion | Visit | None
 
     def pose(self, time: float) -> Vector:
         """(2, 3), from the canonical square [-1, 1]^2 of the object to the world."""

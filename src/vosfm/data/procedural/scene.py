@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from vosfm.data.procedural.absences import Disappearance
 from vosfm.data.procedural.difficulty import Difficulty
 from vosfm.data.procedural.layers import Actor, Ground, Image, Look, Mask, Sprite
 from vosfm.data.procedural.motion import (
@@ -21,7 +22,7 @@ from vosfm.data.procedural.motion import (
 from vosfm.data.procedural.shapes import PARTS, draw_bar, draw_shape
 from vosfm.data.procedural.texture import Palette
 
-_LOOKS, _GROUND, _LAYOUT, _NOISE = range(4)
+_LOOKS, _GROUND, _LAYOUT, _NOISE, _ABSENCES = range(5)
 _ATTEMPTS = 24
 _LEAST_AREA = 0.01
 _LEAST_PART = 0.0015
@@ -62,7 +63,9 @@ class Scene:
 
         rng = self._chance(_LOOKS)
         palette = Palette.draw(rng, self.difficulty.similarity)
-        self._cast = self._draw_cast(rng, palette)
+        cast = self._draw_cast(rng, palette)
+        self._cast = [(self._paint(look, radius), radius, index) for look, radius, index in cast]
+        self._disappearances = self._draw_disappearances(cast, palette)
         rng = self._chance(_GROUND)
         self._ground = Ground.draw(rng, palette, self.extent, self.pixels_per_unit)
         rng = self._chance(_NOISE)
@@ -75,10 +78,8 @@ class Scene:
         """A generator of its own for each purpose, so that knobs do not disturb each other."""
         return np.random.default_rng([*self.seed, purpose, *more])
 
-    def _draw_cast(
-        self, rng: Generator, palette: Palette
-    ) -> list[tuple[Sprite, float, int | None]]:
-        """Sprites with radius and object index: objects, then distractors, then occluders."""
+    def _draw_cast(self, rng: Generator, palette: Palette) -> list[tuple[Look, float, int | None]]:
+        """Looks with radius and object index: objects, then distractors, then occluders."""
         knobs = self.difficulty
         largest = min(0.3, 0.42 / np.sqrt(self.objects))
         looks: list[Look] = []
@@ -98,11 +99,33 @@ class Scene:
                 cast.append((Look.draw(rng, draw_bar(rng), palette), 0.8, None))
             else:
                 cast.append((Look.draw(rng, draw_shape(rng), palette), 0.7 * largest, None))
-        return [(self._paint(look, radius), radius, index) for look, radius, index in cast]
+        return cast
 
     def _paint(self, look: Look, radius: float) -> Sprite:
-        side = 2.2 * radius * self.pixels_per_unit
-        return Sprite.paint(look, int(np.clip(side, 24, 512)))
+        return Sprite.paint_for(look, radius, self.pixels_per_unit)
+
+    def _draw_disappearances(
+        self, cast: list[tuple[Look, float, int | None]], palette: Palette
+    ) -> dict[int, Disappearance]:
+        """Object index -> how it disappears for long, of those that do."""
+        absence = self.difficulty.absence
+        found = {}
+        for look, radius, index in cast:
+            if absence is None or index is None:
+                continue
+            disappearance = Disappearance.draw(
+                self._chance(_ABSENCES, index),
+                absence,
+                self.difficulty,
+                look,
+                radius,
+                self.extent,
+                palette,
+                self.pixels_per_unit,
+            )
+            if disappearance is not None:
+                found[index] = disappearance
+        return found
 
     def _draw_layout(self) -> tuple[Camera, list[Actor]]:
         """Places and motions under which every object is seen at time 0."""
@@ -146,13 +169,35 @@ class Scene:
                 spin=rng.normal(0, 2 * knobs.speed) if rng.random() < 0.4 else 0.0,
                 zoom=Wander.draw(rng, 0.3, 1.5 * knobs.speed),
                 squash=Wander.draw(rng, 0.22, 2 * knobs.speed),
-                excursion=Excursion.draw(rng, self.extent, radius) if leaves else None,
+                excursion=self._excursion(rng, index, radius, bool(leaves)),
             )
             bend = Deformation.draw(rng, knobs.deformation * rng.uniform(0.5, 1.2), knobs.speed)
             actors.append(Actor(sprite, motion, bend, index))
         # Occluders and distractors mix with the objects; who is in front is a matter of chance.
         order = rng.permutation(len(actors))
-        return [actors[i] for i in order]
+        return self._with_visitors(rng, [actors[i] for i in order])
+
+    def _excursion(
+        self, rng: Generator, index: int | None, radius: float, leaves: bool
+    ) -> Excursion | None:
+        if self.difficulty.absence is None:
+            return Excursion.draw(rng, self.extent, radius) if leaves else None
+        found = None if index is None else self._disappearances.get(index)
+        return None if found is None else found.excursion
+
+    def _with_visitors(self, rng: Generator, actors: list[Actor]) -> list[Actor]:
+        """The actors from back to front, and those who come while an object is away."""
+        everybody, later = [], []
+        for actor in actors:
+            everybody.append(actor)
+            if actor.object is not None and actor.object in self._disappearances:
+                found = self._disappearances[actor.object]
+                front, anywhere = found.casting(rng, actor.motion, self.extent, self.difficulty)
+                everybody += front
+                later += anywhere
+        for visitor in later:
+            everybody.insert(int(rng.integers(len(everybody) + 1)), visitor)
+        return everybody
 
     def _free_place(
         self, rng: Generator, taken: list[Vector], radius: float, camera: Camera

@@ -145,6 +145,13 @@ def draw_bar(rng: Generator) -> Shape:
     return Shape((bar,), (bar,) * PARTS)
 
 
+def draw_lid(rng: Generator) -> Shape:
+    """A roundish lid without gaps that covers the unit circle, as an occluder."""
+    lid = ellipse((0, 0), (1.0, 1.0), power=rng.uniform(2.5, 4.0))
+    spot = blob(rng) * 0.4
+    return Shape((lid,), (spot,) * PARTS)
+
+
 def fill(outline: Outline, side: int, span: float) -> NDArray[np.uint8]:
     """Coverage (side, side) in [0, 255] of an outline on the square [-span, span]^2."""
     image = np.zeros((side, side), dtype=np.uint8)

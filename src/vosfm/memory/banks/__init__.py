@@ -1,6 +1,7 @@
 """What of the past is kept."""
 
 from vosfm.memory.banks.bank import Bank
+from vosfm.memory.banks.global_map import Global
 from vosfm.memory.banks.local import Local
 from vosfm.memory.banks.long_term import LongTerm
 from vosfm.memory.banks.pointers import Pointers
@@ -13,6 +14,7 @@ from vosfm.memory.banks.working import Working
 
 __all__ = [
     "Bank",
+    "Global",
     "Local",
     "LongTerm",
     "Pointers",

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from vosfm.errors import InputError
 from vosfm.types import Contents, Entry
+
+WHOLE = 2**31 - 1
+"""`Contents.depth` of an entry that has all layers, however many its reader has."""
 
 
 def append(
@@ -20,6 +25,7 @@ def append(
     """Add an entry behind the newest.
 
     Rows that the entry has and the contents lack (objects that joined) get invalid older entries.
+    Layers that the entry lacks are zeros in it, so that all entries take the same room.
 
     Args:
         contents: of a bank.
@@ -40,6 +46,7 @@ def append(
             {name: leaf.unsqueeze(1) for name, leaf in entry.shared.items()},
             newest,
             known,
+            None if entry.depth is None else torch.tensor([entry.depth]),
         ), None
     contents = widen(contents, rows)
     gone = None if leaving is None else pick(contents, slice(leaving, leaving + 1))
@@ -57,17 +64,21 @@ def append(
     if valid is not None or known is not None:
         new = torch.ones(batch, rows, 1, dtype=torch.bool) if known is None else known
         valid = behind(validity(contents), new, 2)
+    depth, held = contents.depth, contents.rows
+    added = {name: leaf.unsqueeze(2) for name, leaf in entry.rows.items()}
+    if depth is not None or entry.depth is not None:
+        new = torch.tensor([WHOLE if entry.depth is None else entry.depth])
+        depth = _if_mixed(behind(depths(contents), new, 0))
+        held, added = _with_layers(held, added), _with_layers(added, held)
     return Contents(
-        {
-            name: behind(leaf, entry.rows[name].unsqueeze(2), 2)
-            for name, leaf in contents.rows.items()
-        },
+        {name: behind(leaf, added[name], 2) for name, leaf in held.items()},
         {
             name: behind(leaf, entry.shared[name].unsqueeze(1), 1)
             for name, leaf in contents.shared.items()
         },
         behind(contents.time, newest, 2),
         valid,
+        depth,
     ), gone
 
 
@@ -144,6 +155,7 @@ def pick(contents: Contents, entries: list[int] | slice) -> Contents:
         {name: leaf[:, entries] for name, leaf in contents.shared.items()},
         contents.time[:, :, entries],
         None if contents.valid is None else contents.valid[:, :, entries],
+        None if contents.depth is None else _if_mixed(contents.depth[entries]),
     )
 
 
@@ -156,11 +168,16 @@ def join(older: Contents, newer: Contents) -> Contents:
     valid = None
     if older.valid is not None or newer.valid is not None:
         valid = torch.cat((validity(older), validity(newer)), 2)
+    depth, before, behind = None, older.rows, newer.rows
+    if older.depth is not None or newer.depth is not None:
+        depth = _if_mixed(torch.cat((depths(older), depths(newer))))
+        before, behind = _with_layers(before, behind), _with_layers(behind, before)
     return Contents(
-        {name: torch.cat((leaf, newer.rows[name]), 2) for name, leaf in older.rows.items()},
+        {name: torch.cat((leaf, behind[name]), 2) for name, leaf in before.items()},
         {name: torch.cat((leaf, newer.shared[name]), 1) for name, leaf in older.shared.items()},
         torch.cat((older.time, newer.time), 2),
         valid,
+        depth,
     )
 
 
@@ -171,15 +188,54 @@ def validity(contents: Contents) -> Tensor:
     return contents.valid
 
 
+def depths(contents: Contents) -> Tensor:
+    """(M,) int64 on the CPU: how many layers each entry has, `WHOLE` for all of them."""
+    if contents.depth is None:
+        return torch.full((contents.count,), WHOLE)
+    return contents.depth
+
+
+def refuse_depth(of: Entry | Contents, what: str) -> None:
+    """Check that an entry, or contents, have all layers of the reader.
+
+    Args:
+        of: what is offered.
+        what: would hold it, for the message.
+
+    Raises:
+        InputError: if they have not.
+    """
+    if of.depth is not None:
+        raise InputError(
+            f"{what} cannot hold frames that were read with some layers of the reader alone: leave "
+            "the depth out, or use Reference, Temporal and Local"
+        )
+
+
+def _if_mixed(depth: Tensor) -> Tensor | None:
+    return None if bool((depth == WHOLE).all()) else depth
+
+
+def _with_layers(leaves: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leaves (B, R, M, ...) with zeros for what other leaves (B, R, M', ...) have besides."""
+    count = next(iter(leaves.values())).shape[2]
+    absent = {
+        name: leaf.new_zeros(1).expand(*leaf.shape[:2], count, *leaf.shape[3:])
+        for name, leaf in other.items()
+        if name not in leaves
+    }
+    return {**leaves, **absent}
+
+
 def widen(contents: Contents, rows: int) -> Contents:
     """Add rows without any valid entry until there are so many."""
     if not contents.count or contents.time.shape[1] >= rows:
         return contents
-    return Contents(
-        {name: with_rows(leaf, rows) for name, leaf in contents.rows.items()},
-        contents.shared,
-        with_rows(contents.time, rows),
-        with_rows(validity(contents), rows),
+    return replace(
+        contents,
+        rows={name: with_rows(leaf, rows) for name, leaf in contents.rows.items()},
+        time=with_rows(contents.time, rows),
+        valid=with_rows(validity(contents), rows),
     )
 
 
@@ -199,9 +255,9 @@ def select_rows(contents: Contents, rows: list[int]) -> Contents:
     contents = widen(contents, max(rows) + 1)
     if rows == list(range(contents.time.shape[1])):
         return contents
-    return Contents(
-        {name: leaf[:, rows] for name, leaf in contents.rows.items()},
-        contents.shared,
-        contents.time[:, rows],
-        None if contents.valid is None else contents.valid[:, rows],
+    return replace(
+        contents,
+        rows={name: leaf[:, rows] for name, leaf in contents.rows.items()},
+        time=contents.time[:, rows],
+        valid=None if contents.valid is None else contents.valid[:, rows],
     )

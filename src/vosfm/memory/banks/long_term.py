@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vosfm.errors import InputError
 from vosfm.memory.banks.bank import Bank
-from vosfm.memory.banks.contents import join, validity
+from vosfm.memory.banks.contents import join, refuse_depth, validity
 from vosfm.memory.banks.usage import counted, rate, uncounted
 from vosfm.ops.affinity import similarity
 from vosfm.types import Contents, Entry, When
@@ -67,6 +67,7 @@ class LongTerm(Bank):
             InputError: if several streams are batched, which may not need equal room; if something
                 is missing that tells which tokens are used.
         """
+        refuse_depth(evicted, "LongTerm")
         if missing := sorted(_NEEDED - set(evicted.shared)):
             raise InputError(
                 f"LongTerm got entries without {missing[0]!r}: feed it from Working, read by "

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vosfm.errors import InputError
-from vosfm.memory.banks.contents import validity
+from vosfm.memory.banks.contents import refuse_depth, validity
 from vosfm.types import Contents, Entry, When
 
 
@@ -108,8 +108,9 @@ def leaves(
         Named tensors, (B, R, ...) each.
 
     Raises:
-        InputError: if the entry has none of these rows.
+        InputError: if the entry has none of these rows, or not all layers of them.
     """
+    refuse_depth(entry, "a bank in which every row keeps entries of its own")
     kept = {name: entry.rows[name] for name in names if name in entry.rows}
     if not kept:
         raise InputError(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from vosfm.memory.banks.contents import append, pick, validity
+from vosfm.memory.banks.contents import append, pick, refuse_depth, validity
 from vosfm.memory.banks.temporal import Temporal
 from vosfm.memory.banks.usage import counted, uncounted
 from vosfm.types import Contents, Entry, When
@@ -75,6 +75,7 @@ def _as_released(
 
     A list that is short stays whole; all lists are aligned to the newest key.
     """
+    refuse_depth(contents, "Working as released")
     valid = validity(contents)
     batch, rows, count = valid.shape
     sources = torch.zeros(batch, rows, keep, dtype=torch.int64)

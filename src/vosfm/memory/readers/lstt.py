@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +28,13 @@ class LSTT(Reader):
         hidden: channels inside the feed-forward part.
         radius: of the short-term attention window, in tokens.
         drop_path: probability of skipping a residual branch in training, per sample.
-        long: banks that the long-term attention sees, all tokens of all entries.
-        short: bank that the short-term attention sees, its newest entry.
+        long: banks that the long-term attention sees, all tokens of all entries; if there are none,
+            the attention is left out.
+        short: bank that the short-term attention sees, its newest entry; None to leave the
+            attention out.
+
+    Raises:
+        ValueError: if nothing of the past is read.
 
     Source: AOT, section 4.2 (Long Short-Term Transformer).
     """
@@ -42,18 +48,21 @@ class LSTT(Reader):
         radius: int = 7,
         drop_path: float = 0.1,
         long: tuple[str, ...] = ("reference",),
-        short: str = "local",
+        short: str | None = "local",
     ) -> None:
         super().__init__()
+        if not long and short is None:
+            raise ValueError("nothing of the past is read: name a bank in `long`, or give `short`")
         self.width = width
         self.embedding = width
         self.encoding = width
         self.long = tuple(long)
         self.short = short
-        self.reads = (*self.long, short)
+        self.reads = self.long if short is None else (*self.long, short)
         self.widths = (width,) * layers
         self.blocks = nn.ModuleList(
-            LSTTBlock(width, heads, hidden, radius, drop_path) for _ in range(layers)
+            LSTTBlock(width, heads, hidden, radius, drop_path, bool(long), short is not None)
+            for _ in range(layers)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
 
@@ -69,10 +78,12 @@ class LSTT(Reader):
         size = (embedding.shape[-2], embedding.shape[-1])
         tokens = embedding.flatten(2).transpose(1, 2).unsqueeze(1)  # (B, 1, N, C)
         positions = sine_positions(size, self.width, tokens.device, tokens.dtype)
-        identity = None if encoding is None else _tokens(encoding.maps)
+        masks = None if encoding is None else _tokens(encoding.maps)
         maps: list[Tensor] = []
         carry: dict[str, Tensor] = {}
-        for index, (block, norm) in enumerate(zip(self.blocks, self.norms, strict=True)):
+        for index in range(when.depth or len(self.widths)):
+            block, norm = self._layer(index)
+            identity = None if masks is None else self._identify(masks, index)
             long, mask = self._long(views, index) if identity is None else (None, None)
             short = self._short(views, index) if identity is None else None
             tokens, key, matched = block(tokens, positions, size, identity, long, mask, short)
@@ -90,15 +101,19 @@ class LSTT(Reader):
         if encoding is None:
             return Entry()
         assert readout is not None, "every frame is read"
-        identity = _tokens(encoding.maps)
+        masks = _tokens(encoding.maps)
+        depth = len(readout.maps)
         rows: dict[str, Tensor] = {}
-        for index, block in enumerate(self.blocks):
-            assert isinstance(block, LSTTBlock)
-            key, matched = readout.carry[f"key{index}"], readout.carry[f"matched{index}"]
-            value = block.to_value(matched + identity)
-            rows[f"key{index}"] = key.expand_as(value)
-            rows[f"value{index}"] = value
-        return Entry(rows, state={"value": encoding.maps, **carry})
+        for index in range(depth):
+            rows[f"key{index}"], rows[f"value{index}"] = self._layer(index)[0].remember(
+                readout.carry[f"key{index}"],
+                readout.carry[f"matched{index}"],
+                self._identify(masks, index),
+            )
+        whole = depth == len(self.widths)
+        embedding = features.embedding.unsqueeze(1)
+        state = {"value": encoding.maps, "embedding": embedding, **carry}
+        return Entry(rows, state=state, depth=None if whole else depth)
 
     def fork(self, readout: Readout, rows: list[int]) -> Readout:
         carry = {
@@ -107,11 +122,24 @@ class LSTT(Reader):
         }
         return replace(super().fork(readout, rows), carry=carry)
 
+    def _layer(self, index: int) -> tuple[LSTTBlock, nn.LayerNorm]:
+        """A layer's block and the normalisation of what it gives the decoder."""
+        block, norm = self.blocks[index], self.norms[index]
+        assert isinstance(block, LSTTBlock)
+        assert isinstance(norm, nn.LayerNorm)
+        return block, norm
+
+    def _identify(self, masks: Tensor, index: int) -> Tensor:
+        """Encoded masks (B, R, N, C) as the block of a layer takes them."""
+        return masks
+
     def _long(
         self, views: Mapping[str, Contents], layer: int
-    ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+    ) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
         """Keys and values (B, R, M*N, C) of all kept frames, and which of them a row may see."""
         held = [views[name] for name in self.long if views[name].count]
+        if not held:
+            return None, None
         key = torch.cat([c.rows[f"key{layer}"].flatten(2, 3) for c in held], 2)
         value = torch.cat([c.rows[f"value{layer}"].flatten(2, 3) for c in held], 2)
         if all(c.valid is None for c in held):
@@ -126,7 +154,9 @@ class LSTT(Reader):
         per_frame = key.shape[2] // valid.shape[2]
         return (key, value), valid.to(key.device).repeat_interleave(per_frame, 2)
 
-    def _short(self, views: Mapping[str, Contents], layer: int) -> tuple[Tensor, Tensor]:
+    def _short(self, views: Mapping[str, Contents], layer: int) -> tuple[Tensor, Tensor] | None:
+        if self.short is None:
+            return None
         newest = views[self.short].rows
         return newest[f"key{layer}"][:, :, -1], newest[f"value{layer}"][:, :, -1]
 
@@ -142,25 +172,64 @@ class LSTTBlock(nn.Module):
     Keys double as queries, without positions: what looks alike is matched wherever it is. The
     identity is added to the values alone, so that keys can be shared by all objects.
 
+    Args:
+        width: channels of the tokens.
+        heads: of every attention.
+        hidden: channels inside the feed-forward part.
+        radius: of the short-term attention window, in tokens.
+        drop_path: probability of skipping a residual branch in training, per sample.
+        long: whether there is long-term attention.
+        short: whether there is short-term attention.
+
     Source: AOT, Figure 3c and Eq. 4-6.
     """
 
-    def __init__(self, width: int, heads: int, hidden: int, radius: int, drop_path: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int,
+        radius: int,
+        drop_path: float,
+        long: bool = True,
+        short: bool = True,
+    ) -> None:
         super().__init__()
+        self.heads = heads
         self.norm_self = nn.LayerNorm(width)
         self.self_attention = SelfAttention(width, heads)
         self.norm_match = nn.LayerNorm(width)
-        self.to_key = nn.Linear(width, width)
-        self.to_value = nn.Linear(width, width)
-        self.long_term = LongTermAttention(width, heads)
-        self.short_term = ShortTermAttention(width, heads, radius)
+        self._add_matching(width)
+        self.long_term = LongTermAttention(width, heads) if long else None
+        self.short_term = ShortTermAttention(width, heads, radius) if short else None
         self.norm_feed = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden)
         self.drop_path = DropPath(drop_path)
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
-        nn.init.zeros_(self.short_term.relative_value)
+        if self.short_term is not None:
+            nn.init.zeros_(self.short_term.relative_value)
+
+    def _add_matching(self, width: int) -> None:
+        self.to_key = nn.Linear(width, width)
+        self.to_value = nn.Linear(width, width)
+
+    def match(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys of tokens (B, r, N, C), and what their values are made of, of the same shape."""
+        matched = self.norm_match(tokens)
+        return self.to_key(matched), matched
+
+    def remember(self, key: Tensor, matched: Tensor, identity: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, R, N, C) of a frame whose masks are known.
+
+        Args:
+            key: as `match` gives it.
+            matched: likewise.
+            identity: (B, R, N, ...), as the reader takes it from the encoded masks.
+        """
+        value = self.to_value(matched + identity)
+        return key.expand_as(value), value
 
     def forward(
         self,
@@ -178,7 +247,7 @@ class LSTTBlock(nn.Module):
             tokens: (B, r, N, C); r is 1 as long as all rows look the same, else R.
             positions: (N, C).
             size: (h, w).
-            identity: (B, R, N, C), of given masks; the frame is then its own memory.
+            identity: (B, R, N, ...), of given masks; the frame is then its own memory.
             long: keys and values, (B, R, M*N, C) each.
             long_mask: (B, R, M*N) bool, False where a row must not look; None where it may.
             short: keys and values of the last frame, (B, R, N, C) each.
@@ -187,17 +256,16 @@ class LSTTBlock(nn.Module):
             New tokens (B, R, N, C), keys (B, r, N, C), and what values are made of (B, r, N, C).
         """
         tokens = tokens + self.drop_path(self.self_attention(self.norm_self(tokens), positions))
-        matched = self.norm_match(tokens)
-        key = self.to_key(matched)
+        key, matched = self.match(tokens)
         if identity is not None:
-            value = self.to_value(matched + identity)
-            own = key.expand_as(value), value
-            long, short = own, own
-        assert long is not None
-        assert short is not None
-        tokens = tokens + (
-            self.long_term(key, *long, long_mask) + self.short_term(key, *short, size)
-        )
+            long = short = self.remember(key, matched, identity)
+        found = []
+        if self.long_term is not None and long is not None:
+            found.append(self.long_term(key, *long, long_mask))
+        if self.short_term is not None and short is not None:
+            found.append(self.short_term(key, *short, size))
+        if found:
+            tokens = tokens + reduce(torch.add, found)
         tokens = tokens + self.drop_path(self.feed_forward(self.norm_feed(tokens), size))
         return tokens, key, matched
 

@@ -31,6 +31,16 @@ class Reader(nn.Module, ABC):
     rereads: bool = True
     modulates: bool = False
 
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The depths it can read at, ascending; the last is that of all its layers.
+
+        At depth n its readout has n maps, and its entry the tensors of n layers. It must not look
+        at a layer of kept entries whose `Contents.depth` is not above that layer's index. Readers
+        with several depths override this.
+        """
+        return (len(self.widths),)
+
     @abstractmethod
     def read(
         self,
