@@ -12,6 +12,8 @@ AOT-L remembers every fifth frame without end, as published; here its memory hol
 small ones, one for every bank with a capacity, on frames of SMALL pixels; their banks are full
 before frame 100. Models under a tree of memories, three pathways per object, track three objects;
 as pathways part and end, what they hold breathes, so that the most there ever was is told of them.
+The trend is what a straight line through the memory at all frames from the first to the last mark
+gains on the way.
 """
 
 from __future__ import annotations
@@ -165,7 +167,8 @@ def main() -> None:
         told = in_fresh_process(name, args.marks, args.late)
         levels = ", ".join(f"{told['resident'][str(m)]:.1f} at frame {m}" for m in args.marks)
         print(
-            f"{name}: {levels}; {told['growth']:+.2%}; {told['per_frame']:.1f} ms a frame, "
+            f"{name}: {levels}; {told['growth']:+.2%}, trend {told['trend']:+.2%}; "
+            f"{told['per_frame']:.1f} ms a frame, "
             f"{told['slowdown']:.2f} times the early ones"
         )
 
@@ -186,8 +189,8 @@ def measure(name: str, marks: Sequence[int], late: int = LATE) -> dict[str, Any]
     """Track as many frames as the last mark and the comparison of times need.
 
     Returns:
-        resident: mark -> MiB; growth: from the first mark to the last, relative; per_frame and
-        slowdown: see `compare`.
+        resident: mark -> MiB; growth: from the first mark to the last, relative; trend: likewise,
+        of the least-squares line through all frames between; per_frame and slowdown: see `compare`.
     """
     import torch
 
@@ -200,6 +203,7 @@ def measure(name: str, marks: Sequence[int], late: int = LATE) -> dict[str, Any]
     tracker = vosfm.Tracker(model, search)
     levels: dict[int, list[float]] = {mark: [] for mark in marks}
     count = max(*marks, late) + NEAR
+    between: list[float] = []
     every = 10 if name == "reference" else count
     with TemporaryDirectory() as folder:
         saved = {index: Path(folder) / f"{index}.safetensors" for index in (EARLY, late)}
@@ -207,12 +211,21 @@ def measure(name: str, marks: Sequence[int], late: int = LATE) -> dict[str, Any]
             if index in saved:
                 tracker.save(saved[index])
             _step(tracker, size, index, every, objects)
+            if min(marks) <= index <= max(marks):
+                between.append(resident())
             for mark, seen in levels.items():
                 if abs(index - mark) <= NEAR:
                     seen.append(most_resident() if name in TREES else resident())
         resident_at = {mark: median(seen) for mark, seen in levels.items()}
         first, last = resident_at[min(marks)], resident_at[max(marks)]
-        growth = {"resident": resident_at, "growth": last / first - 1}
+        slope, begin = (
+            np.polynomial.Polynomial.fit(range(len(between)), between, 1).convert().coef[::-1]
+        )
+        growth = {
+            "resident": resident_at,
+            "growth": last / first - 1,
+            "trend": slope * (len(between) - 1) / begin,
+        }
         places = []
         for index, path in saved.items():
             tracker = vosfm.Tracker(model, search)

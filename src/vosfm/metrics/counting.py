@@ -26,4 +26,4 @@ def range_without_ends(truth: Truth, object_id: int) -> Sequence[int]:
     """The range of the object without its own first and last frame."""
     if truth.ranges is None:
         return after_start_without_last(truth, object_id)
-    return truth.ranges[object_id][1:]
+    return truth.ranges[object_id][1:-1]
