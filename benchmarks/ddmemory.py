@@ -25,10 +25,12 @@ FORMS: dict[str, dict[str, Any]] = {
     "values alone": {"follows": "value"},
     "one unit for all layers": {"place": "all_layers"},
     "before the layers": {"place": "before_layers", "feed": "delayed"},
+    "one group of channels": {"groups": 1},
     "kernel 1": {"kernel": 1},
     "kernel 5": {"kernel": 5},
     "dense": {"separable": False},
-    "dense, values alone": {"separable": False, "follows": "value"},
+    "dense, one group": {"separable": False, "groups": 1},
+    "dense, one group, values alone": {"separable": False, "groups": 1, "follows": "value"},
 }
 """Changes to the global bank."""
 STILL = "a map that never moves"

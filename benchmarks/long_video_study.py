@@ -1,21 +1,29 @@
 """Which memory finds an object again, and what depth costs: small trainings on long videos.
 
-    python benchmarks/long_video_study.py prepare --out runs/long_study
-    taskset -c 0 python benchmarks/long_video_study.py work --out runs/long_study &
-    taskset -c 1 python benchmarks/long_video_study.py work --out runs/long_study
-    python benchmarks/long_video_study.py table --out runs/long_study
+    vosfm fit --config model/ddmemory_nano --config data/procedural --config trainer/demo
+    vosfm fit --config model/aost_nano --config data/procedural --config trainer/demo \
+        --config trainer/scalable
+    (their checkpoints become OUT/start/ddmemory_nano.ckpt and OUT/start/aost_nano.ckpt)
+    python benchmarks/long_video_study.py prepare --out OUT
+    taskset -c 0 python benchmarks/long_video_study.py work --out OUT &
+    taskset -c 1 python benchmarks/long_video_study.py work --out OUT
+    python benchmarks/long_video_study.py table --out OUT
 
-`prepare` renders the training clips and the held-out videos of data/procedural_long once, for all
-runs. `work` does what is not done yet, one run after another, each in a process of its own; any
-number of workers share the runs, and what was stopped is done again by the next. `run` does one.
+As in the papers, models first learn on easier clips, with all their memories, and are then trained
+further for the long videos, each arm by itself. Trained from scratch for a few minutes they are a
+matter of luck: of two runs of one arm, one had learned to match and the other had not.
 
-Studies, the trained ones with three seeds:
+`prepare` renders the clips of the second part and the held-out videos of data/procedural_long once,
+for all runs. `work` does what is not done yet, one run after another, each in a process of its own;
+any number of workers share the runs, and the next does again what was stopped. `run` does one.
+
+Studies, the trained ones with three seeds, which are those of the second part:
 
 - baseline: no mask at all, the first mask repeated, and carried by optical flow.
-- rgl: ddmemory_nano with every subset of its reference, global and local memory, each trained by
-  itself on the same clips.
-- depth: aost_nano, trained once and then read with 1, 2 and 3 layers. The three trackers see every
-  frame one after the other, so that their times can be compared.
+- rgl: ddmemory_nano with every subset of its reference, global and local memory, trained further
+  without the others.
+- depth: aost_nano, trained further once and then read with 1, 2 and 3 layers. The three trackers
+  see every frame one after the other, so that their times can be compared.
 
 Every line of OUT/results.jsonl is one arm: J&F, J and F over all objects and all frames but the
 first and the last (no mask where no object is counts as 1); V, the standard deviation of an
@@ -254,6 +262,14 @@ def recipe() -> dict[str, Any]:
     return settings
 
 
+def begin_with(segmenter: Segmenter, name: str, checkpoint: Path) -> None:
+    """Take the weights over that a model shares with the whole one, which was trained before."""
+    whole_model = vosfm.build(name)
+    vosfm.checkpoints.load(whole_model, checkpoint)
+    weights, own = whole_model.state_dict(), segmenter.state_dict()
+    segmenter.load_state_dict({key: weights[key] for key in own})
+
+
 def train(run: Run, segmenter: Segmenter, out: Path, steps: int) -> None:
     """Train by trainer/long_study; the model is left with averaged weights."""
     settings = recipe()
@@ -392,6 +408,7 @@ def perform(run: Run, out: Path, steps: int, model: str | None) -> list[dict[str
     L.seed_everything(run.seed, verbose=False)
     name = model or MODELS[run.study]
     segmenter = build(run, name)
+    begin_with(segmenter, name, out / "start" / f"{name}.ckpt")
     train(run, segmenter, out, steps)
     trained = time.perf_counter() - begin
     torch.save(segmenter.state_dict(), out / f"{str(run).replace(':', '-')}.pt")

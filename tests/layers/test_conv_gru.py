@@ -43,9 +43,10 @@ def test_one_number_by_hand() -> None:
 
 @pytest.mark.parametrize("separable", [True, False])
 @pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_a_fresh_unit_is_a_running_mix(separable: bool, rate: float) -> None:
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_fresh_unit_is_a_running_mix(separable: bool, rate: float, groups: int) -> None:
     torch.manual_seed(0)
-    unit = ConvGRU(32, separable=separable, rate=rate)
+    unit = ConvGRU(32, separable=separable, rate=rate, groups=groups)
     x, h = torch.randn(2, 1, 32, 6, 7).unbind()
     moved = unit(x, h)
     expected = (1 - rate) * h + rate * x
@@ -88,9 +89,34 @@ def test_what_dense_and_separable_weigh() -> None:
     assert count(kernel=1) == 16 * 16 + 16 * 8 + biases
     assert count(kernel=3, separable=False) == 9 * (16 * 16 + 16 * 8) + biases
     assert count(kernel=3) == 16 * 16 + 16 * 8 + biases + 2 * 9 * 16
+    assert count(kernel=1, groups=4) == (16 * 16 + 16 * 8) // 4 + biases
 
 
-@pytest.mark.parametrize("options", [{"kernel": 2}, {"kernel": 0}, {"rate": 0.0}, {"rate": 1.0}])
+@torch.no_grad()
+@pytest.mark.parametrize("separable", [True, False])
+def test_groups_are_units_of_their_own(separable: bool) -> None:
+    unit = randomised(ConvGRU(6, separable=separable, groups=3))
+    x, h = torch.randn(2, 1, 6, 4, 5).unbind()
+    moved = unit(x, h)
+    for group in range(3):
+        own = slice(2 * group, 2 * group + 2)
+        alone = ConvGRU(2, separable=separable)
+        for name, weight in alone.state_dict().items():
+            weight.copy_(unit.state_dict()[name].unflatten(0, (3, -1))[group])
+        torch.testing.assert_close(moved[:, own], alone(x[:, own], h[:, own]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel": 2},
+        {"kernel": 0},
+        {"rate": 0.0},
+        {"rate": 1.0},
+        {"groups": 0},
+        {"groups": 3},
+    ],
+)
 def test_arguments_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(options))} is .*: give"):
         ConvGRU(4, **options)

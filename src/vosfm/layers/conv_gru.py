@@ -24,15 +24,22 @@ class ConvGRU(nn.Module):
         separable: whether each is a depthwise convolution and then a pointwise one; with kernel 1
             there is nothing to separate.
         rate: share of what comes in that a fresh unit mixes into its state, in (0, 1).
+        groups: of channels, each a unit of its own.
 
     Raises:
-        ValueError: if the kernel is even or the rate not in (0, 1).
+        ValueError: if the kernel is even, the rate not in (0, 1), or the channels cannot be split
+            into so many groups.
 
     Source: Cho et al. 2014 (GRU), Ballas et al. 2016, Eq. 10-13 (its convolutional form).
     """
 
     def __init__(
-        self, channels: int, kernel: int = 3, separable: bool = True, rate: float = 0.25
+        self,
+        channels: int,
+        kernel: int = 3,
+        separable: bool = True,
+        rate: float = 0.25,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:
@@ -41,12 +48,15 @@ class ConvGRU(nn.Module):
             )
         if not 0 < rate < 1:
             raise ValueError(f"rate is {rate}: give a share in (0, 1)")
-        self.gates = _convolution(2 * channels, 2 * channels, kernel, separable)
-        self.candidate = _convolution(2 * channels, channels, kernel, separable)
+        if groups < 1 or channels % groups:
+            raise ValueError(f"groups is {groups}: give a divisor of the {channels} channels")
+        self.groups = groups
+        self.gates = _convolution(2 * channels, 2 * channels, kernel, separable, groups)
+        self.candidate = _convolution(2 * channels, channels, kernel, separable, groups)
         with torch.no_grad():
             bias = self.gates[-1].bias
             assert isinstance(bias, Tensor)
-            bias[:channels] = log(rate / (1 - rate))
+            bias.view(groups, 2, -1)[:, 0] = log(rate / (1 - rate))
 
     def forward(self, incoming: Tensor, hidden: Tensor) -> Tensor:
         """Move the state on.
@@ -58,20 +68,32 @@ class ConvGRU(nn.Module):
         Returns:
             The same.
         """
-        update, reset = self.gates(torch.cat((incoming, hidden), 1)).sigmoid().chunk(2, 1)
-        candidate = self.candidate(torch.cat((incoming, reset * hidden), 1)).tanh() + incoming
-        return torch.lerp(hidden, candidate, update)
+        # Channels last, as the tokens lie that these maps are made of.
+        incoming, hidden = incoming.permute(0, 2, 3, 1), hidden.permute(0, 2, 3, 1)
+        gates = self._of(self.gates, incoming, hidden).sigmoid()
+        update, reset = gates.unflatten(3, (self.groups, 2, -1)).unbind(4)
+        reset = reset.flatten(3) * hidden
+        candidate = self._of(self.candidate, incoming, reset).tanh() + incoming
+        return torch.lerp(hidden, candidate, update.flatten(3)).permute(0, 3, 1, 2)
+
+    def _of(self, made: nn.Module, incoming: Tensor, hidden: Tensor) -> Tensor:
+        """What a convolution makes of two maps (B, h, w, C), those of each group side by side."""
+        both = [maps.unflatten(3, (self.groups, -1)) for maps in (incoming, hidden)]
+        together = torch.cat(both, 4).flatten(3)
+        return made(together.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, separable: bool) -> nn.Sequential:
+def _convolution(
+    inputs: int, outputs: int, kernel: int, separable: bool, groups: int
+) -> nn.Sequential:
     """A convolution with small weights that starts out looking at its own position."""
     if kernel == 1 or not separable:
-        mix = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+        mix = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups)
         spread = nn.Sequential(mix)
     else:
         around = nn.Conv2d(inputs, inputs, kernel, padding=kernel // 2, groups=inputs, bias=False)
         nn.init.dirac_(around.weight, inputs)
-        mix = nn.Conv2d(inputs, outputs, 1)
+        mix = nn.Conv2d(inputs, outputs, 1, groups=groups)
         spread = nn.Sequential(around, mix)
     nn.init.xavier_normal_(mix.weight, gain=0.1)
     assert mix.bias is not None

@@ -39,15 +39,19 @@ class Global(Bank):
         layers: of the reader.
         kernel: side of the units' convolutions. 3, as maps do not stand still: a unit that sees
             neighbours can tell what has moved from what has changed. 1 costs about as much.
-        separable: whether they are depthwise, then pointwise (a frame of 1.2), or dense (1.8).
+        separable: whether they are depthwise, then pointwise (a frame of about 1.2), or dense
+            (about 1.75), each in one group.
+        groups: of channels, each with units of its own. As many as the reader has heads: heads look
+            at their own channels alone, so each of them can remember alone, at two thirds of the
+            units' cost. 1 for units that see all channels.
         place: "each_layer", a unit for every layer of the reader, as layers match on keys and
             values that differ in kind; "all_layers", the same weights in every layer, a third of
             them at the same cost; "before_layers", on the embedding and the encoded masks, which
-            the bank projects for every layer with weights of its own: the cheapest, but what is
-            remembered was not refined by layers that had seen the memory.
+            the bank projects for every layer with weights of its own: fewer units to pay for, but
+            what is remembered was not refined by layers that had seen the memory.
         follows: "key", "value" or "both". Keys say what is looked for, values what is found there:
             with one of them alone, the other is the newest frame's, and a token no longer speaks of
-            one thing; it costs half as much.
+            one thing, though units of one kind cost half as much.
         identity: how masks are in what the units of values see. In the layers of an LSTT this is
             the same question as what is followed: keys are made before the identity is fused,
             values after, V = W(t + id), "fused". Before the layers, "apart" follows appearance and
@@ -60,8 +64,8 @@ class Global(Bank):
             kept waiting.
         detach_after: updates that a gradient goes back through in training; None for all of a clip,
             as clips of a few frames are cheap, and the longest gradient teaches a unit the most.
-        rate: share of what comes in that fresh units mix into the map. Of 0.25, after the four
-            frames of a training clip, a third of the map is still the first frame.
+        rate: share of what comes in that fresh units mix into the map. Of 0.25, after four other
+            frames a third of the map is still the first, which no clip is too short to learn from.
 
     Raises:
         ValueError: if an argument is out of its range, or two of them contradict each other.
@@ -81,6 +85,7 @@ class Global(Bank):
         layers: int = 3,
         kernel: int = 3,
         separable: bool = True,
+        groups: int = 1,
         place: Place = "each_layer",
         follows: Follows = "both",
         identity: IdentityIn | None = None,
@@ -99,7 +104,7 @@ class Global(Bank):
         self.layers = layers
         self.feed = feed
         self.detach_after = detach_after
-        unit = partial(ConvGRU, width, kernel, separable, rate)
+        unit = partial(ConvGRU, width, kernel, separable, rate, groups)
         self.recurrence: Recurrence = (
             BeforeLayers(width, layers, follows, identity == "fused", unit)
             if early
