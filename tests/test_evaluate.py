@@ -253,7 +253,10 @@ BAD: dict[str, tuple[Callable[[Path, Path], object], str]] = {
         "480p/seqa: no PNG",
     ),
     "no counted frame": (lambda a, r: alone(a / "seqa"), "seqa: 2 annotated frames, none of which"),
-    "no object": (lambda a, r: empty(a / "seqa/00000.png"), "480p: seqa: no object in the first annot"),
+    "no object": (
+        lambda a, r: empty(a / "seqa/00000.png"),
+        "480p: seqa: no object in the first annot",
+    ),
 }
 
 
@@ -462,7 +465,11 @@ def edit_meta(split: Path, change: Callable[[dict], object]) -> None:
 
 
 BAD_YOUTUBE: dict[str, tuple[Callable[[Path, Path], object], dict, str]] = {
-    "no meta.json": (lambda a, r: (a / "meta.json").unlink(), {}, "YouTube-VOS, it has no meta.json in train"),
+    "no meta.json": (
+        lambda a, r: (a / "meta.json").unlink(),
+        {},
+        "YouTube-VOS, it has no meta.json in train",
+    ),
     "cut meta.json": (lambda a, r: (a / "meta.json").write_text("{"), {}, "damaged JSON"),
     "unknown video": (
         lambda a, r: edit_meta(a, lambda videos: videos.pop("0a")),
