@@ -201,7 +201,7 @@ def test_wrong_layouts_are_recognised(root: Path, tmp_path: Path) -> None:
         BURST(root, "test").names  # noqa: B018
     with pytest.raises(InputError, match=r"looks like BURST \(its split val; read it as burst\)"):
         format_named("vosw").truths(root, None, None)
-    with pytest.raises(InputError, match=r"no sequence cat; there are 2, the first is LaSOT_cat"):
+    with pytest.raises(InputError, match=r"no video cat; there are 2, the first is LaSOT_cat"):
         BURST(root, sequences=["cat"]).names  # noqa: B018
     (root / FILE).write_bytes((root / FILE).read_bytes()[:-9])
     with pytest.raises(InputError, match=r"all_classes.json: damaged JSON"):

@@ -21,15 +21,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vosfm.data.annotated import AnnotatedVideo
-from vosfm.data.datasets import Videos
-from vosfm.data.fields import checked, field, inside, plain_name, read_json
-from vosfm.data.formats.format import Format, mismatch, register
+from vosfm.data.fields import checked, field, inside, plain_name
+from vosfm.data.formats.format import Format, register
+from vosfm.data.formats.json_videos import JSONVideos
 from vosfm.data.rle_truth import RLETruth
 from vosfm.data.truth import Truth
 from vosfm.errors import InputError
 
 
-class BURST(Videos):
+class BURST(JSONVideos):
     """The sequences of a split of BURST; every object is given in the first frame that shows it.
 
     A sequence is called <dataset>_<sequence>, since two datasets may have one of the same name.
@@ -51,6 +51,8 @@ class BURST(Videos):
     Source: Athar et al., BURST, arXiv 2209.12118.
     """
 
+    format = "burst"
+
     def __init__(
         self,
         root: str | os.PathLike[str],
@@ -67,12 +69,6 @@ class BURST(Videos):
         self._wanted = None if sequences is None else tuple(sequences)
 
     @cached_property
-    def _content(self) -> Any:
-        if not self._file.is_file():
-            raise mismatch("burst", self._root, f"no file {self._file.relative_to(self._root)}")
-        return read_json(self._file, "annotations of BURST")
-
-    @cached_property
     def _told(self) -> dict[str, dict[str, Any]]:
         """What is told of each sequence, by its name."""
         told: dict[str, dict[str, Any]] = {}
@@ -86,32 +82,6 @@ class BURST(Videos):
                 raise InputError(f"{whose}: a second sequence {name}; unpack the file again")
             told[name] = sequence
         return told
-
-    @cached_property
-    def sequences(self) -> tuple[str, ...]:
-        """Names of the sequences, in the order of the file.
-
-        Raises:
-            InputError: if the file is missing or damaged, or a wanted sequence not in it.
-        """
-        names = tuple(self._told)
-        if self._wanted is None:
-            return names
-        if unknown := [name for name in self._wanted if name not in self._told]:
-            raise InputError(
-                f"{self._file}: no sequence {', '.join(unknown)}; there are {len(names)}, the "
-                f"first is {', '.join(names[:1]) or 'none'}"
-            )
-        return tuple(name for name in names if name in self._wanted)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the sequences."""
-        return self.sequences
-
-    def __len__(self) -> int:
-        """Number of sequences."""
-        return len(self.sequences)
 
     def __getitem__(self, index: int) -> AnnotatedVideo:
         """A sequence, its frames read lazily."""
@@ -128,11 +98,6 @@ class BURST(Videos):
         )
 
     def truth(self, name: str) -> RLETruth:
-        """The annotation of a sequence, which needs no frames.
-
-        Raises:
-            InputError: if a field is missing or of another form.
-        """
         told = self._told[name]
         whose = f"{self._file}: {name}"
         size = field(told, "height", int, whose), field(told, "width", int, whose)
@@ -174,12 +139,6 @@ class BURST(Videos):
             },
         )
 
-    @cached_property
-    def _categories(self) -> dict[int, str]:
-        told = field(self._content, "categories", list, str(self._file))
-        whose = f"{self._file}: a category"
-        return {field(one, "id", int, whose): field(one, "name", str, whose) for one in told}
-
 
 def _names(told: Any, key: str, whose: str) -> list[str]:
     names = [checked(name, str, f'{whose}: "{key}"') for name in field(told, key, list, whose)]
@@ -199,8 +158,7 @@ def _videos(root: Path, split: str | None) -> BURST:
 
 
 def _truths(root: Path, split: str | None, sequences: Sequence[str] | None) -> list[Truth]:
-    videos = BURST(root, split or "val", sequences=sequences)
-    return [videos.truth(name) for name in videos.sequences]
+    return BURST(root, split or "val", sequences=sequences).truths()
 
 
 def _looks(root: Path) -> str | None:

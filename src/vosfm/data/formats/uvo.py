@@ -18,15 +18,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vosfm.data.annotated import AnnotatedVideo
-from vosfm.data.datasets import Videos
-from vosfm.data.fields import checked, field, inside, read_json
-from vosfm.data.formats.format import Format, mismatch, register
+from vosfm.data.fields import checked, field, inside
+from vosfm.data.formats.format import Format, register
+from vosfm.data.formats.json_videos import JSONVideos
 from vosfm.data.rle_truth import RLETruth
 from vosfm.data.truth import Truth
 from vosfm.errors import InputError
 
 
-class UVO(Videos):
+class UVO(JSONVideos):
     """The videos of a split of UVO; every object is given in the first frame that shows it.
 
     Objects are numbered from 1 in each video, in the order of their ids in the file, which count
@@ -46,6 +46,8 @@ class UVO(Videos):
     Source: Wang et al., Unidentified Video Objects, arXiv 2104.04691, and the UVO 1.0 kit guide.
     """
 
+    format = "uvo"
+
     def __init__(
         self,
         root: str | os.PathLike[str],
@@ -58,12 +60,6 @@ class UVO(Videos):
         self._file = self._root / file.replace("{split}", split)
         self._frames = self._root / frames
         self._wanted = None if sequences is None else tuple(sequences)
-
-    @cached_property
-    def _content(self) -> Any:
-        if not self._file.is_file():
-            raise mismatch("uvo", self._root, f"no file {self._file.relative_to(self._root)}")
-        return read_json(self._file, "annotations of UVO")
 
     @cached_property
     def _told(self) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
@@ -87,32 +83,6 @@ class UVO(Videos):
                 objects[video_id].append(told)
         return {name: (video, objects[video_id]) for video_id, (name, video) in videos.items()}
 
-    @cached_property
-    def sequences(self) -> tuple[str, ...]:
-        """Names of the videos, which are those of their folders, in the order of the file.
-
-        Raises:
-            InputError: if the file is missing or damaged, or a wanted video not in it.
-        """
-        names = tuple(self._told)
-        if self._wanted is None:
-            return names
-        if unknown := [name for name in self._wanted if name not in self._told]:
-            raise InputError(
-                f"{self._file}: no video {', '.join(unknown)}; there are {len(names)}, the first "
-                f"is {', '.join(names[:1]) or 'none'}"
-            )
-        return tuple(name for name in names if name in self._wanted)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the videos."""
-        return self.sequences
-
-    def __len__(self) -> int:
-        """Number of videos."""
-        return len(self.sequences)
-
     def __getitem__(self, index: int) -> AnnotatedVideo:
         """A video, its frames read lazily."""
         truth = self.truth(self.sequences[index])
@@ -126,11 +96,6 @@ class UVO(Videos):
         return AnnotatedVideo(truth, paths, range(len(paths)))
 
     def truth(self, name: str) -> RLETruth:
-        """The annotation of a video, which needs no frames.
-
-        Raises:
-            InputError: if a field is missing or of another form.
-        """
         video, objects = self._told[name]
         whose = f"{self._file}: {name}"
         files = field(video, "file_names", list, whose)
@@ -157,12 +122,6 @@ class UVO(Videos):
             captions=captions,
         )
 
-    @cached_property
-    def _categories(self) -> dict[int, str]:
-        told = field(self._content, "categories", list, str(self._file))
-        whose = f"{self._file}: a category"
-        return {field(one, "id", int, whose): field(one, "name", str, whose) for one in told}
-
 
 def _folder_of(video: Any, whose: str) -> str:
     """The folder in which the frames of a video lie, by which it is called."""
@@ -184,8 +143,7 @@ def _videos(root: Path, split: str | None) -> UVO:
 
 
 def _truths(root: Path, split: str | None, sequences: Sequence[str] | None) -> list[Truth]:
-    videos = UVO(root, split or "val", sequences=sequences)
-    return [videos.truth(name) for name in videos.sequences]
+    return UVO(root, split or "val", sequences=sequences).truths()
 
 
 def _looks(root: Path) -> str | None:
