@@ -148,7 +148,9 @@ def split_folder(
         if (folder / masks).is_dir():
             others = (other for other in FORMATS.values() if other.name != name)
             if not FORMATS[name].looks(folder) and any(other.looks(folder) for other in others):
-                raise mismatch(name, folder, "no sign of it")
+                splits = [folder for folder in usual if folder != "."]
+                lack = f"no folder {splits[0]}/{masks}, and is no split itself" if splits else ""
+                raise mismatch(name, folder, lack or f"{masks} of another kind")
             return folder
     raise mismatch(name, root, f"no folder {split or usual[0]}/{masks}")
 
