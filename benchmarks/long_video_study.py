@@ -77,6 +77,8 @@ ARMS = {
     "rgl": ("RGL", "RL", "L", "R", "GL", "RG", "G"),
     "depth": ("aost_nano",),
 }
+PUBLISHED = {"RGL": 61.9, "RL": 57.9, "GL": 54.9, "RG": 47.8, "R": 44.2, "G": 42.7, "L": 18.3}
+"""J&F of the arms of rgl on LVOS, fine-tuned (LVOS, Table 9)."""
 MODELS = {"rgl": "ddmemory_nano", "depth": "aost_nano"}
 SHOWN = ("J&F", "J", "F", "V", "seen", "returned", "absent")
 LONG = 100  # frames without an object, after which its return is counted apart
@@ -481,20 +483,34 @@ def work(out: Path, steps: int, wanted: Sequence[Run]) -> None:
 
 
 def table(out: Path) -> None:
-    """Print mean and standard deviation over the seeds of every arm, in %."""
+    """Print mean and standard deviation over the seeds of every arm, in %, as Markdown."""
     arms: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for line in results(out):
         arms.setdefault((line["study"], line["arm"]), []).append(line)
-    print(f"{'':20}" + "".join(f"{name:>14}" for name in SHOWN) + f"{'seeds':>8}{'faster':>8}")
-    for (study, arm), lines in arms.items():
-        row = f"{study + ' ' + arm:20}"
+    columns = (
+        "study",
+        "arm",
+        *SHOWN,
+        "seeds",
+        "frames per second, relative",
+        "published J&F, LVOS",
+    )
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for (study, arm), lines in sorted(arms.items(), key=lambda item: _order(*item[0])):
+        row = [study, arm]
         for name in SHOWN:
             values = 100 * np.array([line[name] for line in lines])
-            row += f"{values.mean():8.1f} ±{values.std():4.1f}"
-        row += f"{len(lines):8}"
-        if "faster" in lines[0]:
-            row += f"{np.mean([line['faster'] for line in lines]):8.2f}"
-        print(row)
+            spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
+            row.append(f"{values.mean():.1f}{spread}")
+        faster = [line["faster"] for line in lines if "faster" in line]
+        row += [str(len(lines)), f"{np.mean(faster):.2f}" if faster else ""]
+        row.append(str(PUBLISHED.get(arm, "")) if study == "rgl" else "")
+        print(f"| {' | '.join(row)} |")
+
+
+def _order(study: str, arm: str) -> tuple[int, int]:
+    names = ARMS[study]
+    return list(ARMS).index(study), names.index(arm) if arm in names else int(arm.split()[-1])
 
 
 def main() -> None:
