@@ -492,7 +492,7 @@ def table(out: Path) -> None:
         "arm",
         *SHOWN,
         "seeds",
-        "frames per second, relative",
+        "speed",
         "published J&F, LVOS",
     )
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")

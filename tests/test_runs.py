@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import yaml
 import youtube
+from commands import run_config
+from layouts import save_long_videos, save_lvos, save_mose, save_pumavos, save_sav
 from models import CONFIG
 
 from vosfm import zoo
@@ -165,8 +167,26 @@ HELD_OUT = [
 """The sequences that the training on two cores is tested on."""
 
 
+BENCHMARKS = {
+    "lvos": (save_lvos, []),
+    "mose": (save_mose, ["--data.init_args.test.init_args.split=train"]),
+    "sav": (save_sav, ["--model.exclusive=false"]),
+    "long_videos": (save_long_videos, []),
+    "pumavos": (save_pumavos, []),
+}
+"""Benchmarks by the names of their configs: what writes one in miniature, and further options."""
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_is_tested_by_its_config(name: str, tmp_path: Path) -> None:
+    save, options = BENCHMARKS[name]
+    save(tmp_path)
+    run_config(name, tmp_path, *options)
+
+
 def test_every_data_config_is_run_somewhere() -> None:
-    elsewhere = {"procedural", "davis", "youtube_vos"}
+    elsewhere = {"procedural", "procedural_long", "davis", "youtube_vos", *BENCHMARKS}
+    elsewhere |= {"burst", "mug_vos", "uvo", "vosw"}  # beside the tests of these formats
     there = {path.stem for path in zoo.CONFIGS.glob("data/*.yaml")}
     assert there == elsewhere | {name for names in DATA for name in names}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import run_config
 from squares import OFF, SIZE, Corner, save_folders, save_frame, save_index, square
 
 from vosfm.data import BURST
@@ -206,3 +207,7 @@ def test_wrong_layouts_are_recognised(root: Path, tmp_path: Path) -> None:
     (root / FILE).write_bytes((root / FILE).read_bytes()[:-9])
     with pytest.raises(InputError, match=r"all_classes.json: damaged JSON"):
         BURST(root).names  # noqa: B018
+
+
+def test_the_config_runs(root: Path) -> None:
+    run_config("burst", root)

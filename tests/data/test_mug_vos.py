@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_config
 from squares import OFF, SIZE, Corner, save_folders, save_frame, save_index, square
 
 from vosfm.data import MUGVOS, write_labels
@@ -163,3 +164,7 @@ def test_wrong_layouts_are_recognised(root: Path, tmp_path: Path) -> None:
         format_named("mug_vos").truths(root, "train", None)
     with pytest.raises(InputError, match=r"no video dogs; there are 2, the first is bear"):
         MUGVOS(root, sequences=["dogs"]).names  # noqa: B018
+
+
+def test_the_config_runs(root: Path) -> None:
+    run_config("mug_vos", root, "--model.exclusive=false")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import run_config
 from squares import OFF, SIZE, Corner, save_folders, save_frame, save_index, square
 
 from vosfm.data import UVO, VideoClips
@@ -246,3 +247,7 @@ def test_wrong_layouts_are_recognised(root: Path, tmp_path: Path) -> None:
     (root / FILE).write_text("{")
     with pytest.raises(InputError, match=r"dense.json: damaged JSON"):
         UVO(root).names  # noqa: B018
+
+
+def test_the_config_runs(root: Path) -> None:
+    run_config("uvo", root)

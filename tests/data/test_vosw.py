@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_config
 from numpy.typing import NDArray
 from PIL import Image
 from squares import OFF, SIZE, Corner, save_frame, save_index, square
@@ -262,3 +263,7 @@ def test_wrong_layouts_are_recognised(root: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"not laid out as VOSW, it has no folder panomasks"):
         VOSW(tmp_path / "empty").names  # noqa: B018
+
+
+def test_the_config_runs(root: Path) -> None:
+    run_config("vosw", root)
