@@ -15,7 +15,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
-        "errors types files",
+        "errors types files processes",
         "ops schedules flow",
         "layers",
         "encoders mask_encoders memory decoders prompters identification proposals prompts losses "

@@ -8,9 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,6 +24,7 @@ from vosfm.data.writers import WRITERS, Plan, Writer
 from vosfm.data.writers.losses import losses
 from vosfm.errors import InputError
 from vosfm.files import whole
+from vosfm.processes import each
 
 RECORD, MAPPING = "conversion.json", "mapping.json"
 """What was converted, by which an interrupted run goes on; and what has another name now."""
@@ -291,26 +290,13 @@ def _written(jobs: Sequence[Job], workers: int) -> Iterator[list[str]]:
     """Write sequences, and show how far it is."""
     console = Console(stderr=True)
     yield from advancing(
-        _each(jobs, workers),
+        each(write_sequence, jobs, workers, __name__),
         "converting",
         total=len(jobs),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
-
-
-def _each(jobs: Sequence[Job], workers: int) -> Iterator[list[str]]:
-    if workers == 1 or len(jobs) < 2:
-        yield from map(write_sequence, jobs)
-        return
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context)
-    try:
-        yield from pool.map(write_sequence, jobs)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _renamed(job: Job) -> dict[str, dict[str, Any]]:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +19,7 @@ from vosfm.metrics import protocols
 from vosfm.metrics.folders import Run, plan
 from vosfm.metrics.functional import region_and_boundary
 from vosfm.metrics.scores import Scores
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+from vosfm.processes import each
 
 J, F, SHOWN, FOUND = range(4)
 """What is found of an object in a frame: J, F, and whether truth and result have a pixel of it."""
@@ -81,7 +76,7 @@ def evaluate(
         raise InputError(f"workers is {workers}: give at least 1")
     rules = protocols.named(protocol)
     plans = plan(rules, Path(annotations), Path(results), split, sequences, unseen)
-    scored = _each(score_run, [run for one in plans.values() for run in one.runs], workers)
+    scored = each(score_run, [run for one in plans.values() for run in one.runs], workers, __name__)
     rows: dict[tuple[str, int], protocols.Row] = {}
     for name, one in plans.items():
         found = np.concatenate([next(scored) for _ in one.runs], axis=2)
@@ -239,19 +234,5 @@ def _attributes(
     if not computed:
         return told
     named: frozenset[str] = frozenset().union(*told.values())
-    found = _each(attributes.mask_attributes, list(truths.values()), workers)
+    found = each(attributes.mask_attributes, list(truths.values()), workers, __name__)
     return {name: told[name] | (own - named) for name, own in zip(truths, found, strict=True)}
-
-
-def _each(function: Callable[[Item], Answer], items: list[Item], workers: int) -> Iterator[Answer]:
-    """Map in the order of the items, so that the first error is the same for any workers."""
-    if workers == 1:
-        yield from map(function, items)
-        return
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    pool = ProcessPoolExecutor(min(workers, len(items)), mp_context=context)
-    try:
-        yield from pool.map(function, items)
-    finally:
-        pool.shutdown(cancel_futures=True)

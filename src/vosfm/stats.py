@@ -7,11 +7,9 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from vosfm.data.statistics import (
 from vosfm.data.truth import Truth
 from vosfm.errors import InputError
 from vosfm.files import whole
+from vosfm.processes import each
 
 DATASET, SEQUENCES, OBJECTS = "dataset.json", "sequences.csv", "objects.csv"
 """The files that `--out` gets."""
@@ -61,16 +60,7 @@ def statistics(
     if workers < 1:
         raise InputError(f"workers is {workers}: give at least 1")
     task = partial(describe, rules=rules)
-    if workers == 1 or len(truths) < 2:
-        yield from map(task, truths)
-        return
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["vosfm.data.statistics"])
-    pool = ProcessPoolExecutor(min(workers, len(truths)), mp_context=context)
-    try:
-        yield from pool.map(task, truths)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    yield from each(task, truths, workers, "vosfm.data.statistics")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from hashlib import blake2b
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -16,7 +15,7 @@ from vosfm.augmentation import augment
 from vosfm.checkpoints.backbones import load_backbone
 from vosfm.checkpoints.loading import load
 from vosfm.data.truth import Truth
-from vosfm.data.video import Mask, Video
+from vosfm.data.video import Video, in_order
 from vosfm.data.video_truth import VideoTruth
 from vosfm.errors import InputError
 from vosfm.fusion import fuse
@@ -242,7 +241,7 @@ def score(metric: VideoSegmentation, video: Video, results: Iterable[Result]) ->
             continue
         told = truth.ids(place)
         metric.update(
-            _of(truth.object_ids, result.object_ids, result.masks, video.size),
+            in_order(truth.object_ids, result.object_ids, result.masks, video.size),
             truth.masks(place),
             truth.object_ids,
             sequence,
@@ -276,12 +275,3 @@ def _check(rules: Protocol, video: Video, truth: Truth) -> None:
             f"{video.name}: {len(truth.frame_names)} annotated frames, none of which {rules.name} "
             "counts; predict it for the benchmark's server, or leave it out"
         )
-
-
-def _of(ids: Sequence[int], found: tuple[int, ...], masks: Mask, size: tuple[int, int]) -> Mask:
-    """Masks of these objects in this order, empty where an object was not found."""
-    ordered = np.zeros((len(ids), *size), bool)
-    for row, object_id in enumerate(ids):
-        if object_id in found:
-            ordered[row] = masks[found.index(object_id)]
-    return ordered

@@ -71,6 +71,28 @@ class Videos(Dataset[Video], ABC):
         return tuple(video.name for video in self)
 
 
+class ListedVideos(Videos):
+    """Videos whose names are known before any of them is opened."""
+
+    @property
+    @abstractmethod
+    def sequences(self) -> tuple[str, ...]:
+        """Names of the videos, in their order.
+
+        Raises:
+            InputError: if they do not lie as expected, or one is missing.
+        """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the videos."""
+        return self.sequences
+
+    def __len__(self) -> int:
+        """Number of videos."""
+        return len(self.sequences)
+
+
 class MixedClips(Clips):
     """Several kinds of clips as one: an epoch shows an epoch of each.
 

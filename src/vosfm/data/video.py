@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,3 +90,22 @@ class Video(ABC):
     @abstractmethod
     def prompts(self) -> dict[int, dict[int, Mask]]:
         """What a model is given: frame index -> object id -> (H, W) bool mask."""
+
+
+def in_order(ids: Sequence[int], found: Sequence[int], masks: Mask, size: tuple[int, int]) -> Mask:
+    """Bring masks into the order of ids.
+
+    Args:
+        ids: the O objects that are asked for.
+        found: the objects that there are masks of.
+        masks: (len(found), H, W) bool, in the order of `found`.
+        size: (H, W).
+
+    Returns:
+        (O, H, W) bool, empty where an object was not found.
+    """
+    ordered = np.zeros((len(ids), *size), bool)
+    for row, object_id in enumerate(ids):
+        if object_id in found:
+            ordered[row] = masks[found.index(object_id)]
+    return ordered

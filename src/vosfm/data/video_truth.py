@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-import numpy as np
-
 from vosfm.data.truth import Truth
-from vosfm.data.video import Mask, Video
+from vosfm.data.video import Mask, Video, in_order
 
 
 class VideoTruth(Truth):
@@ -33,11 +31,7 @@ class VideoTruth(Truth):
     def masks(self, place: int) -> Mask:
         note = self._video.annotation(self._frames[place])
         assert note is not None
-        masks: Mask = np.zeros((len(self.object_ids), *self._video.size), bool)
-        for object_id, mask in zip(note.object_ids, note.masks, strict=True):
-            if object_id in self.starts:
-                masks[self.object_ids.index(object_id)] = mask
-        return masks
+        return in_order(self.object_ids, note.object_ids, note.masks, self._video.size)
 
     def void(self, place: int) -> Mask | None:
         note = self._video.annotation(self._frames[place])

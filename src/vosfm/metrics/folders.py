@@ -9,6 +9,7 @@ from pathlib import Path
 
 import vosfm.data.formats  # noqa: F401  # all formats are registered
 from vosfm.data.formats.format import format_named
+from vosfm.data.formats.layout import read_list
 from vosfm.data.index_truth import FolderTruth, IndexTruth, UnitedTruth
 from vosfm.data.truth import Truth
 from vosfm.errors import InputError
@@ -113,14 +114,7 @@ def read_names(source: Names, what: str) -> list[str]:
     """
     if not isinstance(source, str | os.PathLike):
         return list(dict.fromkeys(source))
-    try:
-        lines = Path(source).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise InputError(f"{source}: no readable list; give a file, a {what} a line") from None
-    names = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if not names:
-        raise InputError(f"{source}: names no {what}; write one a line")
-    return names
+    return list(read_list(Path(source), what))
 
 
 def _truths(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from vosfm.data.datasets import Videos
+from vosfm.data.datasets import ListedVideos
 from vosfm.data.folder import FrameFolder
 from vosfm.data.formats.format import Format, mismatch, register
 from vosfm.data.formats.layout import check_all_there, chosen, sequence_folders
@@ -46,7 +46,7 @@ class DavisSequence(FrameFolder):
         return UnitedTruth(truth) if self._single_object else truth
 
 
-class Davis(Videos):
+class Davis(ListedVideos):
     """The sequences of a split of DAVIS; the objects of the first frame are given.
 
     To train on it, wrap it: `VideoClips(Davis(root, "2017/train"), ...)`. Nothing on disk is
@@ -93,15 +93,6 @@ class Davis(Videos):
         for folder in folders:
             check_all_there(folder, names)
         return names
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the sequences."""
-        return self.sequences
-
-    def __len__(self) -> int:
-        """Number of sequences."""
-        return len(self.sequences)
 
     def __getitem__(self, index: int) -> DavisSequence:
         """A sequence, its frames and masks read lazily."""

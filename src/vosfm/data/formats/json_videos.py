@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vosfm.data.datasets import Videos
+from vosfm.data.datasets import ListedVideos
 from vosfm.data.fields import field, read_json
 from vosfm.data.formats.format import FORMATS, mismatch
 from vosfm.data.rle_truth import RLETruth
@@ -16,7 +16,7 @@ from vosfm.data.truth import Truth
 from vosfm.errors import InputError
 
 
-class JSONVideos(Videos):
+class JSONVideos(ListedVideos):
     """The videos of a file, which is read when the first of them is asked for.
 
     Attributes:
@@ -71,15 +71,6 @@ class JSONVideos(Videos):
                 f"is {', '.join(names[:1]) or 'none'}"
             )
         return tuple(name for name in names if name in self._wanted)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the videos."""
-        return self.sequences
-
-    def __len__(self) -> int:
-        """Number of videos."""
-        return len(self.sequences)
 
     def truths(self) -> list[Truth]:
         """The annotations of all videos; errors as of `truth`."""

@@ -211,19 +211,23 @@ def check_all_there(folder: Path, names: Sequence[str]) -> None:
         )
 
 
-def read_list(path: Path) -> tuple[str, ...]:
-    """Read a list of sequences, one a line.
+def read_list(path: Path, what: str = "sequence") -> tuple[str, ...]:
+    """Read a list, each name once, in their order.
+
+    Args:
+        path: of a file, a name a line.
+        what: it names, for messages.
 
     Raises:
-        InputError: if the file cannot be read or lists none.
+        InputError: if the file cannot be read or names nothing.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
-        raise InputError(f"{path}: no readable list; give a sequence a line") from None
+        raise InputError(f"{path}: no readable list; give a file, a {what} a line") from None
     names = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not names:
-        raise InputError(f"{path}: lists no sequence; write one a line")
+        raise InputError(f"{path}: names no {what}; write one a line")
     return names
 
 

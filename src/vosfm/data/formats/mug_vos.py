@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from vosfm.data.annotated import AnnotatedVideo
-from vosfm.data.datasets import Videos
+from vosfm.data.datasets import ListedVideos
 from vosfm.data.folder import list_frames
 from vosfm.data.formats.format import Format, mismatch, register
 from vosfm.data.masks import read_labels
@@ -106,7 +106,7 @@ class TrackTruth(Truth):
         return np.stack([masks.get(i, none) for i in self.object_ids])
 
 
-class MUGVOS(Videos):
+class MUGVOS(ListedVideos):
     """The videos of the test set of MUG-VOS; every track is given in the first frame that shows it.
 
     Nothing on disk is touched before the first use, so a configuration may name data that its
@@ -156,15 +156,6 @@ class MUGVOS(Videos):
                 f"is {names[0]}"
             )
         return tuple(name for name in names if name in self._wanted)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the videos."""
-        return self.sequences
-
-    def __len__(self) -> int:
-        """Number of videos."""
-        return len(self.sequences)
 
     def __getitem__(self, index: int) -> AnnotatedVideo:
         """A video, its frames and masks read lazily."""

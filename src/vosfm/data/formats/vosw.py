@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 
 from vosfm.data.annotated import AnnotatedVideo
-from vosfm.data.datasets import Videos
+from vosfm.data.datasets import ListedVideos
 from vosfm.data.fields import checked, field, read_json
 from vosfm.data.folder import list_frames
 from vosfm.data.formats.format import Format, mismatch, register
@@ -31,7 +31,7 @@ from vosfm.errors import InputError
 CATEGORIES = "panoVIPSeg_categories.json"
 
 
-class VOSW(Videos):
+class VOSW(ListedVideos):
     """Videos of VIPSeg whose things and stuff are objects, each given where it appears first.
 
     VIPSeg has 5 frames a second, all of them annotated. The bound on the resolution that the paper
@@ -96,15 +96,6 @@ class VOSW(Videos):
                 f"missing, the first is {missing[0]}; unpack them or shorten the list"
             )
         return names
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the videos."""
-        return self.sequences
-
-    def __len__(self) -> int:
-        """Number of videos."""
-        return len(self.sequences)
 
     def __getitem__(self, index: int) -> AnnotatedVideo:
         """A video, its frames and masks read lazily."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from vosfm.data.datasets import Videos
+from vosfm.data.datasets import ListedVideos
 from vosfm.data.folder import FrameFolder, list_frames
 from vosfm.data.formats.format import FORMATS, Format, mismatch, register
 from vosfm.data.formats.layout import chosen, looks_split, sequence_folders, split_folder
@@ -111,7 +111,7 @@ class YouTubeVideo(FrameFolder):
         return self.frame_names.index(name)
 
 
-class YouTubeVOS(Videos):
+class YouTubeVOS(ListedVideos):
     """The videos of a split of YouTube-VOS.
 
     Objects join in the middle of videos; each is given once, in its first frame. The training
@@ -180,15 +180,6 @@ class YouTubeVOS(Videos):
                     "sequences"
                 )
         return names
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the videos."""
-        return self.sequences
-
-    def __len__(self) -> int:
-        """Number of videos."""
-        return len(self.sequences)
 
     def __getitem__(self, index: int) -> YouTubeVideo:
         """A video, its frames and masks read lazily."""
