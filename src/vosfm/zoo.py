@@ -29,6 +29,30 @@ def prompter_names() -> list[str]:
     return _names("prompter")
 
 
+def is_prompter(name: str) -> bool:
+    """Whether a name means a prompter; False for a model.
+
+    Args:
+        name: of a file under configs/prompter or configs/model, without its suffix, or the path of
+            such a file.
+
+    Raises:
+        InputError: if it means neither.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path, config = _read("prompter or model", name)
+        kinds = {"prompter", "model"} & set(config if isinstance(config, dict) else ())
+        if len(kinds) != 1:
+            raise InputError(f"{path}: neither a prompter config nor a model config")
+        return kinds == {"prompter"}
+    if name not in names() + prompter_names():
+        raise InputError(
+            f"no prompter and no model {name!r}: there are the prompters "
+            f"{', '.join(prompter_names())}, and the models {', '.join(names())}"
+        )
+    return name in prompter_names()
+
+
 def build(name: str, **overrides: Any) -> Segmenter:
     """Build a model.
 

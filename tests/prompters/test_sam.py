@@ -1,40 +1,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import segment_anything
 import torch
 from numpy.typing import NDArray
-from segment_anything.modeling import (
-    ImageEncoderViT,
-    MaskDecoder,
-    PromptEncoder,
-    Sam,
-    TwoWayTransformer,
-)
-from torch import Tensor, nn
+from sams import SIDE, VIT, WIDTH, frame, ours, released
+from segment_anything.modeling import Sam
+from torch import Tensor
 
 from vosfm import Box, InputError, Points, zoo
 from vosfm.encoders import SamViT
 from vosfm.prompters import SamPrompter
 from vosfm.types import Features, Geometry
-
-SIDE, WIDTH = 64, 32
-
-VIT: dict[str, Any] = {
-    "embed_dim": 16,
-    "depth": 2,
-    "num_heads": 2,
-    "global_attn_indexes": (1,),
-    "window_size": 3,
-    "out_chans": WIDTH,
-}
 
 BOX = Box(3.5, 6, 40, 30)
 ONE = Points(((20.0, 17.5),), (1,))
@@ -46,30 +28,6 @@ GIVEN = {"box": BOX, "point": ONE, "points": SEVERAL, "both": BOTH, "outside": W
 given_each = pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
 
 
-def released() -> Sam:
-    """A small SAM of segment_anything, with random weights."""
-    torch.manual_seed(0)
-    sam = Sam(
-        image_encoder=ImageEncoderViT(
-            img_size=SIDE, use_rel_pos=True, norm_layer=partial(nn.LayerNorm, eps=1e-6), **VIT
-        ),
-        prompt_encoder=PromptEncoder(
-            embed_dim=WIDTH,
-            image_embedding_size=(SIDE // 16, SIDE // 16),
-            input_image_size=(SIDE, SIDE),
-            mask_in_chans=16,
-        ),
-        mask_decoder=MaskDecoder(
-            transformer_dim=WIDTH,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=WIDTH, num_heads=8, mlp_dim=2048),
-        ),
-    ).eval()
-    for name, parameter in sam.named_parameters():
-        if "mask_tokens" in name or "upscaling" in name:
-            parameter.data.mul_(3)
-    return sam
-
-
 @pytest.fixture(scope="module")
 def sam() -> Sam:
     return released()
@@ -77,15 +35,7 @@ def sam() -> Sam:
 
 @pytest.fixture(scope="module")
 def prompter(sam: Sam, tmp_path_factory: pytest.TempPathFactory) -> SamPrompter:
-    path = tmp_path_factory.mktemp("sam") / "sam.pth"
-    torch.save(sam.state_dict(), path)
-    encoder = SamViT(image_size=SIDE, **VIT)
-    return SamPrompter(WIDTH, SIDE, encoder, checkpoint=str(path)).eval()
-
-
-def frame(height: int, width: int) -> NDArray[np.uint8]:
-    blots = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
-    return cv2.resize(blots, (width, height), interpolation=cv2.INTER_CUBIC)
+    return ours(sam, tmp_path_factory.mktemp("sam"))
 
 
 def encode(prompter: SamPrompter, image: NDArray[np.uint8]) -> Features:

@@ -16,9 +16,12 @@ class Prompter(nn.Module, ABC):
 
     Attributes:
         encoder: whose features it reads; None for those of the model that it is a part of.
+        candidates: K, how many masks it can tell for the same points; with `every` if more than
+            one.
     """
 
     encoder: Encoder | None
+    candidates: int = 1
 
     @abstractmethod
     def forward(self, features: Features, given: Sequence[Box | Points]) -> Tensor:
@@ -35,3 +38,20 @@ class Prompter(nn.Module, ABC):
         Raises:
             InputError: if the features are not of the kind that it was made for.
         """
+
+    def every(self, features: Features, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Find all that may be meant by points, for many prompts at once.
+
+        Args:
+            features: as of `forward`.
+            points: (Q, P, 2), x and y in pixels of the source frame: Q prompts of P points, all
+                inside of what is meant.
+
+        Returns:
+            Logits (Q, K, h, w) as they are decoded, of the whole prepared image and at any stride
+            of it; and (Q, K), how good it takes each mask to be: the IoU it expects, about [0, 1].
+
+        Raises:
+            InputError: if the features are not of the kind that it was made for.
+        """
+        raise NotImplementedError(f"{type(self).__name__} tells one mask of what is given")

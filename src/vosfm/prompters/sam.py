@@ -41,6 +41,8 @@ class SamPrompter(Prompter):
     Source: Segment Anything, section 3 and appendix A.
     """
 
+    candidates = 3
+
     def __init__(
         self,
         embed_dim: int = 256,
@@ -78,6 +80,25 @@ class SamPrompter(Prompter):
         self.requires_grad_(False)
 
     def forward(self, features: Features, given: Sequence[Box | Points]) -> Tensor:
+        embedding = self._embedding(features)
+        with torch.autocast(embedding.device.type, enabled=False):
+            low = [self._best(embedding, one, features.geometry) for one in given]
+            return restore(torch.cat(low), features.geometry)[:, 0]
+
+    def every(self, features: Features, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the three masks that SAM tells for each prompt, see `Prompter.every`.
+
+        Their logits are at a quarter of the prepared size. Whatever `multimask` says, it is the
+        tokens of the three masks that answer.
+        """
+        embedding = self._embedding(features)
+        labels = torch.ones(points.shape[:2], dtype=torch.int64, device=embedding.device)
+        with torch.autocast(embedding.device.type, enabled=False):
+            placed = to_prepared(points.double(), features.geometry).to(embedding)
+            return self._decode(embedding, (placed, labels), None, several=True)
+
+    def _embedding(self, features: Features) -> Tensor:
+        """(1, C, h, w), in the precision of the weights."""
         side = self.prompt_encoder.image_embedding_size[0]
         expected = (1, self.prompt_encoder.embed_dim, side, side)
         if tuple(features.embedding.shape) != expected:
@@ -85,12 +106,9 @@ class SamPrompter(Prompter):
                 f"the prompter reads features of {expected}, not of "
                 f"{tuple(features.embedding.shape)}: give it an encoder of its own"
             )
-        with torch.autocast(features.embedding.device.type, enabled=False):
-            embedding = features.embedding.to(self.prompt_encoder.no_mask_embed.weight.dtype)
-            low = [self._decode(embedding, one, features.geometry) for one in given]
-            return restore(torch.cat(low), features.geometry)[:, 0]
+        return features.embedding.to(self.prompt_encoder.no_mask_embed.weight.dtype)
 
-    def _decode(self, embedding: Tensor, one: Box | Points, geometry: Geometry) -> Tensor:
+    def _best(self, embedding: Tensor, one: Box | Points, geometry: Geometry) -> Tensor:
         """(1, 1, h, w) logits at a quarter of the prepared size."""
         if isinstance(one, Box):
             one = Points((), (), one)
@@ -101,17 +119,35 @@ class SamPrompter(Prompter):
         if one.xy:
             labels = torch.tensor([one.labels], device=embedding.device)
             points = _placed(one.xy, geometry).to(embedding), labels
-        sparse, dense = self.prompt_encoder(points=points, boxes=box, masks=None)
         ambiguous = box is None and len(one.xy) == 1
+        masks, quality = self._decode(embedding, points, box, self.multimask and ambiguous)
+        best = quality[0].argmax()
+        return masks[:, best, None]
+
+    def _decode(
+        self,
+        embedding: Tensor,
+        points: tuple[Tensor, Tensor] | None,
+        boxes: Tensor | None,
+        several: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (Q, K, h, w) and quality (Q, K) of Q prompts in the prepared image.
+
+        Args:
+            embedding: (1, C, h, w).
+            points: places (Q, P, 2) and labels (Q, P).
+            boxes: (Q, 4).
+            several: three masks for each prompt instead of one.
+        """
+        sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=None)
         masks, quality = self.mask_decoder(
             image_embeddings=embedding,
             image_pe=self.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
-            multimask_output=self.multimask and ambiguous,
+            multimask_output=several,
         )
-        best = quality[0].argmax()
-        return masks[:, best, None]
+        return masks, quality
 
 
 def _placed(xy: Sequence[tuple[float, float]], geometry: Geometry) -> Tensor:
