@@ -15,6 +15,7 @@ import youtube
 from commands import run_config
 from layouts import save_long_videos, save_lvos, save_mose, save_pumavos, save_sav
 from models import CONFIG
+from sharded import save_shards, squares
 
 from vosfm import zoo
 from vosfm.cli import main
@@ -142,6 +143,10 @@ DATA = {
         (name,): [_TRAIN + _ROOT.removeprefix("init_args."), *(_TRAIN + o for o in _CLIPS)]
         for name in ("videos", "mmpm_static", "mmpm_video")
     },
+    ("shards",): [
+        _TRAIN + "root={}/shards",
+        *(f"{_TRAIN}drawer.init_args.{option}" for option in _CLIPS[1:]),
+    ],
     ("mixed_small",): [
         *(f"{_TRAIN}parts.{part}.{_ROOT}" for part in ("videos", "stills")),
         *(
@@ -194,6 +199,7 @@ def test_every_data_config_is_run_somewhere() -> None:
 @pytest.mark.parametrize("names", DATA, ids="+".join)
 def test_training_data_runs(names: tuple[str, ...], pictures: Path, davis: Path) -> None:
     youtube.save_split(pictures / "youtube", "train")
+    save_shards(pictures / "shards", squares(4), (3, 1))
     options = [option.format(pictures) for option in DATA[names]]
     above = [f"data/{name}" for name in names]
     command = ["fit", *layers("model/aot_nano", "trainer/cpu_static", *above), *options]

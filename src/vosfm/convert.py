@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -16,14 +15,13 @@ from rich.console import Console
 from rich.progress import track as advancing
 
 import vosfm.data.formats  # noqa: F401  # fills the registry
-from vosfm.data.fields import read_json
+from vosfm.data.claim import claim, write_json
 from vosfm.data.formats.format import FORMATS, Format, format_named
 from vosfm.data.formats.layout import read_list
 from vosfm.data.truth import Truth
 from vosfm.data.writers import WRITERS, Plan, Writer
 from vosfm.data.writers.losses import losses
 from vosfm.errors import InputError
-from vosfm.files import whole
 from vosfm.processes import each
 
 RECORD, MAPPING = "conversion.json", "mapping.json"
@@ -129,7 +127,7 @@ def convert(
         "frames": frames,
         "sequences": [plan.name for plan in plans],
     }
-    _begin(out, record)
+    claim(out, RECORD, record, "conversion")
     for folder in (writer.masks, writer.frames) if files else (writer.masks,):
         folder.mkdir(parents=True, exist_ok=True)
     left = [job for job in jobs if not (writer.masks / job.plan.name).is_dir()]
@@ -138,7 +136,7 @@ def convert(
     renames = {job.plan.name: _renamed(job) for job in jobs}
     renamed = {name: told for name, told in renames.items() if told}
     if renamed:
-        _write_json(out / MAPPING, {"sequences": renamed})
+        write_json(out / MAPPING, {"sequences": renamed})
     names = tuple(plan.name for plan in plans)
     back = {one.name: one for one in target.truths(out, writer.split, names)}
     warnings += losses(truths, plans, [back[name] for name in names])
@@ -267,25 +265,6 @@ def _job(writer: Writer, truth: Truth, files: tuple[Path, ...] | None, frames: F
     return Job(writer, truth, plan, files, frames)
 
 
-def _begin(out: Path, record: dict[str, Any]) -> None:
-    """Say in the folder what is written into it, or see that an earlier run said the same."""
-    path = out / RECORD
-    if path.is_file():
-        before = read_json(path, "record of a conversion")
-        if before == record:
-            return
-        fields = before if isinstance(before, dict) else {}
-        other = next((key for key in record if fields.get(key) != record[key]), "form")
-        raise InputError(
-            f"{path}: tells of another conversion (its {other} is not that of this one); give "
-            "another folder, or empty this one"
-        )
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out}: holds what no conversion wrote; give a new or an empty folder")
-    out.mkdir(parents=True, exist_ok=True)
-    _write_json(path, record)
-
-
 def _written(jobs: Sequence[Job], workers: int) -> Iterator[list[str]]:
     """Write sequences, and show how far it is."""
     console = Console(stderr=True)
@@ -327,8 +306,3 @@ def _put(file: Path, target: Path, frames: Frames) -> None:
     except OSError as error:
         remedy = "copy them with --frames copy" if frames == "link" else "check the file"
         raise InputError(f"{file}: no {frames} can be made ({error.strerror}); {remedy}") from None
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ from vosfm.data import (
     Videos,
     write_labels,
 )
-from vosfm.data.sampling import ClipSampler, VideoSampler
+from vosfm.data.sampling import ClipSampler, PaddedVideos, VideoSampler
 from vosfm.data.video import Video
 from vosfm.errors import InputError
 from vosfm.types import Clip
@@ -137,6 +137,17 @@ def test_ranks_share_videos_without_repeating_any() -> None:
     shares = [VideoSampler(videos, rank, 3) for rank in range(3)]
     assert [list(share) for share in shares] == [[0, 3], [1, 4], [2]]
     assert [len(share) for share in shares] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(("count", "ranks"), [(5, 3), (6, 3), (2, 4), (3, 1)])
+def test_padding_evens_out_ranks_and_repeats_no_video(count: int, ranks: int) -> None:
+    padded = PaddedVideos(ProceduralVideos(range(count)), ranks)
+    shares = [VideoSampler(padded, rank, ranks) for rank in range(ranks)]
+    assert {len(share) for share in shares} == {-(-count // ranks)}
+    steps = [[padded[index] for index in share] for share in shares]
+    names = [video.name for step in steps for video in step if video is not None]
+    assert sorted(names) == [f"procedural-{seed}" for seed in range(count)]
+    assert all(step[0] is not None for step in steps[:count]), "whoever has videos has them first"
 
 
 def _folder(root: Path, name: str, broken: bool) -> FrameFolder:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Picture
 
 from vosfm.data import read_image
+from vosfm.data.images import image_size
 from vosfm.errors import InputError
 
 
@@ -79,6 +80,25 @@ def test_not_a_picture(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(InputError, match=str(path)):
         read_image(path)
+
+
+def test_the_size_of_a_jpeg_without_decoding_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Picture.Exif()
+    exif[0x0112] = 6
+    picture = Picture.fromarray(_smooth(20, 30))
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    picture.save(tmp_path / "flat.png")
+    picture.save(tmp_path / "progressive.jpg", progressive=True)
+    assert image_size(tmp_path / "turned.jpg") == (30, 20)
+    assert image_size(tmp_path / "flat.png") == (20, 30)
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes((tmp_path / "progressive.jpg").read_bytes()[:-40])
+    with pytest.raises(InputError, match=f"{cut}: the picture is truncated"):
+        image_size(cut)
+    monkeypatch.delattr(cv2, "imdecode")
+    assert image_size(tmp_path / "progressive.jpg") == (20, 30)
 
 
 def test_missing(tmp_path: Path) -> None:

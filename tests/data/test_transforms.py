@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from shots import disagreement, disks, offset
 
-from vosfm.data.transforms import ColorJitter, Shot, paste, resize, warp
+from vosfm.data.transforms import ColorJitter, Shot, View, paste, resize, warp
 
 SIZE = (60, 80)
 
@@ -92,6 +93,27 @@ def test_a_bend_is_looked_up_in_the_straight_result(fill: tuple[int, int, int] |
     difference = np.abs(bent.frames[1].astype(int) - straight.frames[1])
     assert np.mean(difference > 8) < 1e-3
     assert not np.array_equal(bent.masks[0], straight.masks[0])
+
+
+@pytest.mark.parametrize("fill", [None, (10, 20, 30)])
+@pytest.mark.parametrize("bent", [False, True])
+def test_frames_as_opencv_interpolates_three_channels(
+    fill: tuple[int, int, int] | None, bent: bool
+) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    matrix = np.array([[0.8, 0.1, 7.0], [-0.15, 0.9, 12.0]])
+    far = np.random.default_rng(1).normal(size=(*SIZE, 2)).astype(np.float32) if bent else None
+    found = View(matrix, SIZE, "linear", fill, far).image(frame)
+    forward = matrix + [[0, 0, matrix[k, :2].sum() / 2 - 0.5] for k in (0, 1)]
+    border = cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT
+    given = {"borderMode": border, "borderValue": fill or 0}
+    if far is None:
+        plain = cv2.warpAffine(frame, forward, SIZE[::-1], flags=cv2.INTER_LINEAR, **given)
+    else:
+        places = np.stack(np.meshgrid(np.arange(80), np.arange(60)), -1) + far - forward[:, 2]
+        x, y = np.moveaxis(places @ np.linalg.inv(forward[:, :2]).T, -1, 0).astype(np.float32)
+        plain = cv2.remap(frame, x, y, cv2.INTER_LINEAR, **given)
+    np.testing.assert_array_equal(found, plain)
 
 
 def test_what_lies_beyond_the_edges() -> None:

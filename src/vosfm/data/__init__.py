@@ -1,9 +1,11 @@
 """Videos, training clips and the loaders that deliver them."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vosfm.data.clips import VideoClips
 from vosfm.data.datasets import Clips, MixedClips, Videos, collate
+from vosfm.data.drawer import ClipDrawer
 from vosfm.data.drawing import overlay
 from vosfm.data.file import VideoFile, VideoWriter
 from vosfm.data.folder import FrameFolder
@@ -13,9 +15,11 @@ from vosfm.data.formats.long_videos import LongVideos
 from vosfm.data.formats.lvos import LVOS
 from vosfm.data.formats.mose import MOSE
 from vosfm.data.formats.mug_vos import MUGVOS
+from vosfm.data.formats.mug_vos_train import MUGVOSTrain
 from vosfm.data.formats.pumavos import PUMaVOS
 from vosfm.data.formats.sav import SAV
 from vosfm.data.formats.sequences import Sequences
+from vosfm.data.formats.shards import ShardVideos
 from vosfm.data.formats.stills import Stills
 from vosfm.data.formats.uvo import UVO
 from vosfm.data.formats.vosw import VOSW
@@ -31,12 +35,14 @@ from vosfm.data.procedural import (
     ProceduralVideo,
     ProceduralVideos,
 )
+from vosfm.data.shards.shard_clips import ShardClips
 from vosfm.data.transforms import ColorJitter
 from vosfm.data.video import VOID, Annotation, Image, Mask, Video
 from vosfm.data.warps import BalancedCrop, RandomWarp, StillWarp, Warp
 
 if TYPE_CHECKING:
     from vosfm.data.datamodules import VideoDataModule
+    from vosfm.data.shard_stream import ShardStream
 
 __all__ = [
     "BURST",
@@ -51,6 +57,7 @@ __all__ = [
     "Annotation",
     "ArrayVideo",
     "BalancedCrop",
+    "ClipDrawer",
     "Clips",
     "ColorJitter",
     "Davis",
@@ -58,6 +65,7 @@ __all__ = [
     "FrameFolder",
     "Image",
     "LongVideos",
+    "MUGVOSTrain",
     "Mask",
     "MixedClips",
     "PUMaVOS",
@@ -66,6 +74,9 @@ __all__ = [
     "ProceduralVideos",
     "RandomWarp",
     "Sequences",
+    "ShardClips",
+    "ShardStream",
+    "ShardVideos",
     "StillWarp",
     "Stills",
     "Video",
@@ -87,10 +98,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the data module when it is asked for: whoever reads masks needs no Lightning."""
-    if name == "VideoDataModule":
-        from vosfm.data.datamodules import VideoDataModule
+_WITH_LIGHTNING = {"VideoDataModule": "datamodules", "ShardStream": "shard_stream"}
+"""Data modules, by the modules that they are in."""
 
-        return VideoDataModule
+
+def __getattr__(name: str) -> Any:
+    """Import a data module when it is asked for: whoever reads masks needs no Lightning."""
+    if name in _WITH_LIGHTNING:
+        return getattr(import_module(f"vosfm.data.{_WITH_LIGHTNING[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

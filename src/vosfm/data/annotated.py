@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vosfm.data.folder import read_frames
-from vosfm.data.images import read_image
+from vosfm.data.images import image_size
 from vosfm.data.truth import Truth
 from vosfm.data.video import Annotation, Image, Mask, Video
 from vosfm.errors import InputError
@@ -40,8 +40,7 @@ class AnnotatedVideo(Video):
     @cached_property
     def size(self) -> tuple[int, int]:  # type: ignore[override]  # known once a picture is read
         """(H, W) of the first picture."""
-        height, width = read_image(self._files[0]).shape[:2]
-        return height, width
+        return image_size(self._files[0])
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -75,7 +74,11 @@ class AnnotatedVideo(Video):
         masks = self._masks(index)
         seen = np.any(masks, (1, 2)).tolist()
         ids = tuple(i for i, there in zip(self.truth.object_ids, seen, strict=True) if there)
-        return Annotation(ids, masks[seen], self.truth.void(self._places[index]))
+        return Annotation(ids, masks[seen], self.void(index))
+
+    def void(self, index: int) -> Mask | None:
+        """The pixels of a frame without a truth; None if there are none."""
+        return self.truth.void(self._places[index]) if index in self._places else None
 
     def prompts(self) -> dict[int, dict[int, Mask]]:
         """Frame index -> object id -> (H, W) bool mask of the objects that start there.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.random import Generator
-from numpy.typing import NDArray
 
 from vosfm.data.corruption import Corruption
-from vosfm.data.datasets import Clips, Videos, to_clip
-from vosfm.data.transforms import ColorJitter, Shot, paste, resize
-from vosfm.data.video import Annotation, Image, Mask, Video
+from vosfm.data.datasets import Clips, Videos
+from vosfm.data.drawer import ClipDrawer
+from vosfm.data.transforms import ColorJitter, paste
+from vosfm.data.video import Video
 from vosfm.data.warps import Warp
 from vosfm.errors import InputError
 from vosfm.types import Clip, Size
@@ -40,6 +39,7 @@ class VideoClips(Clips):
         clips: clips of one epoch; None for one per video.
         seed: of everything.
         allowed_corruption: the share of samples that may be unreadable, in [0, 1].
+        quality: objects whose mask was noted to be worse in any frame of a clip are left out.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -60,25 +60,13 @@ class VideoClips(Clips):
         clips: int | None = None,
         seed: int = 0,
         allowed_corruption: float = 0.02,
+        quality: float = 0.0,
     ) -> None:
-        for name, value in (
-            ("length", length),
-            ("objects", objects),
-            ("max_gap", max_gap),
-            ("pixels", pixels),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+        self._drawer = ClipDrawer(
+            length, size, objects, max_gap, reverse, warp, color, pixels, quality
+        )
         self.videos = videos
-        self.length = length
-        self.size = (size[0], size[1])
-        self.objects = objects
-        self.max_gap = max_gap
-        self.reverse = reverse
-        self.warp = warp
-        self.color = color
         self.merge = merge
-        self.pixels = pixels
         self.clips = clips
         self.seed = seed
         self._corruption = Corruption(allowed_corruption)
@@ -117,75 +105,19 @@ class VideoClips(Clips):
             which = index if attempt == 0 else int(rng.integers(2**31))
             try:
                 video = self.videos[which % len(self.videos)]
-                name, shot = video.name, self._shot(video, rng)
+                name, shot = video.name, self._drawer.shot(video, rng)
                 if self.merge and rng.random() < self.merge:
                     other = self.videos[int(rng.integers(len(self.videos)))]
-                    name, shot = f"{name} + {other.name}", paste(self._shot(other, rng), shot)
+                    over = self._drawer.shot(other, rng)
+                    name, shot = f"{name} + {other.name}", paste(over, shot)
             except InputError as error:
                 self._corruption.failed(error)
                 continue
             self._corruption.passed()
-            areas = shot.masks[0].sum(axis=(1, 2))
-            seen = np.flatnonzero(areas >= self.pixels)
-            if seen.size:
-                kept = np.sort(rng.permutation(seen)[: self.objects])
-                return to_clip(shot.frames, shot.masks[:, kept], name, shot.void)
+            clip = self._drawer.choose(shot, name, rng)
+            if clip is not None:
+                return clip
         raise InputError(
             f"{_TRIES} samples in a row were broken or showed no object in their first frame, the "
             f"last from {video.name}; check the annotations"
         )
-
-    def _shot(self, video: Video, rng: Generator) -> Shot:
-        """A clip of a video, with the objects that are annotated in its first frame."""
-        annotated = video.annotated()
-        if not annotated:
-            raise InputError(f"{video.name}: no frame of this video has a mask; leave it out")
-        indices = [annotated[i] for i in self._draw_frames(len(annotated), rng)]
-        notes = {i: _annotation(video, i) for i in sorted(set(indices))}
-        images = {i: _frame(video, i) for i in notes}
-        ids = notes[indices[0]].object_ids
-        masks = np.stack([_rows(notes[i], ids, video.size) for i in indices])
-        void = None
-        if any(note.void is not None for note in notes.values()):
-            void = np.stack([_void(notes[i], video.size) for i in indices])
-        shot = Shot(tuple(images[i] for i in indices), masks, void)
-        shot = self.warp(shot, self.size, rng) if self.warp else resize(shot, self.size)
-        return shot if self.color is None else self.color(shot, rng)
-
-    def _draw_frames(self, count: int, rng: Generator) -> NDArray[np.int64]:
-        """Places of `length` frames among `count` annotated ones."""
-        widest = min(self.max_gap, max(1, (count - 1) // max(1, self.length - 1)))
-        gaps = rng.integers(1, widest + 1, self.length - 1)
-        steps = np.concatenate([[0], np.cumsum(gaps)])
-        start = int(rng.integers(max(1, count - int(steps[-1]))))
-        places = start + steps
-        if rng.random() < self.reverse:
-            places = places[::-1]
-        # 0 1 2 1 0 1 ...: a video that is too short turns back at its ends.
-        period = max(1, 2 * (count - 1))
-        folded = places % period
-        return np.asarray(np.minimum(folded, period - folded) if count > 1 else 0 * places)
-
-
-def _frame(video: Video, index: int) -> Image:
-    for image in video.frames(index):
-        return image
-    raise InputError(f"{video.name}: ends before frame {index}; copy it again")
-
-
-def _annotation(video: Video, index: int) -> Annotation:
-    annotation = video.annotation(index)
-    if annotation is None:
-        raise InputError(f"{video.name}: frame {index} has no mask any more; check the masks")
-    return annotation
-
-
-def _rows(annotation: Annotation, ids: Sequence[int], size: Size) -> Mask:
-    """Masks (O, H, W) of these objects, empty where the frame does not show one."""
-    rows = dict(zip(annotation.object_ids, annotation.masks, strict=True))
-    empty = np.zeros(size, dtype=np.bool_)
-    return np.stack([rows.get(i, empty) for i in ids]) if ids else np.zeros((0, *size), np.bool_)
-
-
-def _void(annotation: Annotation, size: Size) -> Mask:
-    return np.zeros(size, dtype=np.bool_) if annotation.void is None else annotation.void

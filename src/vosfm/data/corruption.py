@@ -41,6 +41,12 @@ class Corruption:
         """Samples that could not be read."""
         return int(self._counts[1].sum())
 
+    def resume(self, drawn: int, broken: int) -> None:
+        """Go on with the counts of a training that was broken off, in place of those so far."""
+        self._counts.zero_()
+        self._counts[0, 0] = drawn
+        self._counts[1, 0] = broken
+
     def passed(self) -> None:
         """Count a sample that was read."""
         self._counts[0, self._slot()] += 1

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from multiprocessing import get_context
-from multiprocessing.context import ForkServerContext
 from typing import Any, TypeVar
 
-import cv2
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from vosfm.data.datasets import Clips, Videos, collate
-from vosfm.data.sampling import ClipSampler, VideoSampler
+from vosfm.data.sampling import ClipSampler, PaddedVideos, VideoSampler
 from vosfm.data.video import Video
+from vosfm.data.workers import processes, take_one_thread
 from vosfm.errors import InputError
 from vosfm.types import Clip
 
@@ -24,7 +22,8 @@ class VideoDataModule(LightningDataModule):
     """Clips to train on; videos to validate, test and predict on.
 
     The training loader yields batched `Clip`s, other ones in every epoch; the others yield one
-    `Video` at a time, read lazily.
+    `Video` at a time, read lazily. Where several processes validate or test, each takes the same
+    number of steps; those that have a video less than others take a last one with None.
 
     Args:
         train: clips to train on.
@@ -76,7 +75,7 @@ class VideoDataModule(LightningDataModule):
         Raises:
             InputError: if training clips are taken from a video that is held out.
         """
-        sources = self.train.sources if stage == "fit" and self.train is not None else frozenset()
+        sources = self.sources if stage == "fit" else frozenset()
         if not sources:
             return
         for use, names in (
@@ -89,6 +88,11 @@ class VideoDataModule(LightningDataModule):
                     f"data.train: {', '.join(leaked[:6])} would be trained on and {use}, which "
                     "makes every score worthless; leave them out of one of the two"
                 )
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Names of the videos that are trained on."""
+        return frozenset() if self.train is None else self.train.sources
 
     @property
     def broken(self) -> int:
@@ -118,21 +122,21 @@ class VideoDataModule(LightningDataModule):
             drop_last=True,
             pin_memory=pin,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=_take_one_thread,
-            multiprocessing_context=_processes() if self.num_workers else None,
+            worker_init_fn=take_one_thread,
+            multiprocessing_context=processes() if self.num_workers else None,
         )
 
-    def val_dataloader(self) -> DataLoader[Video] | list[Any]:
+    def val_dataloader(self) -> DataLoader[Video | None] | list[Any]:
         """Videos to validate on; none is allowed, Lightning then skips validation."""
-        return [] if self.validate is None else _one_by_one(self.validate)
+        return [] if self.validate is None else _one_by_one(PaddedVideos(self.validate))
 
-    def test_dataloader(self) -> DataLoader[Video]:
+    def test_dataloader(self) -> DataLoader[Video | None]:
         """Videos to test on.
 
         Raises:
             InputError: if there are none.
         """
-        return _one_by_one(self._given("test", self.test))
+        return _one_by_one(PaddedVideos(self._given("test", self.test)))
 
     def predict_dataloader(self) -> DataLoader[Video]:
         """Videos to predict on.
@@ -143,8 +147,8 @@ class VideoDataModule(LightningDataModule):
         return _one_by_one(self._given("predict", self.predict))
 
     def transfer_batch_to_device(
-        self, batch: Clip | Video, device: torch.device, dataloader_idx: int
-    ) -> Clip | Video:
+        self, batch: Clip | Video | None, device: torch.device, dataloader_idx: int
+    ) -> Clip | Video | None:
         """Move clips without waiting; leave videos where they are."""
         if isinstance(batch, Clip):
             return batch.to(device, non_blocking=True)
@@ -165,26 +169,9 @@ def _names(videos: Videos | None) -> tuple[str, ...]:
         return ()
 
 
-def _one_by_one(videos: Videos) -> DataLoader[Video]:
+def _one_by_one(videos: Videos | PaddedVideos) -> DataLoader[Any]:
     return DataLoader(videos, batch_size=None, sampler=VideoSampler(videos), collate_fn=_as_it_is)
 
 
 def _as_it_is(video: Any) -> Any:
     return video
-
-
-def _processes() -> ForkServerContext:
-    """How workers are started.
-
-    A fork of this process would inherit OpenCV's thread pool without its threads, and wait forever;
-    a fork of a server that has only imported is safe, and imports once for all workers.
-    """
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-def _take_one_thread(worker: int) -> None:
-    """Workers share the cores; threads of their own would only push each other aside."""
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from vosfm.data.video import Image, Video
 from vosfm.types import Clip
@@ -160,12 +161,18 @@ def collate(samples: Sequence[Clip]) -> Clip:
             for s in samples
         ]
     return Clip(
-        frames=torch.cat([s.frames for s in samples]),
-        masks=torch.cat([_widen(s.masks, 2, objects) for s in samples]),
+        frames=_join([s.frames for s in samples]),
+        masks=_join([_widen(s.masks, 2, objects) for s in samples]),
         present=torch.cat([_widen(s.present, 1, objects) for s in samples]),
         void=torch.cat([v for v in voids if v is not None]) if voids[0] is not None else None,
         names=tuple(name for s in samples for name in s.names),
     )
+
+
+def _join(tensors: Sequence[Tensor]) -> Tensor:
+    """As `torch.cat`; in a worker at once in shared memory, by which its result must go anyway."""
+    joined: Tensor = default_collate([row for tensor in tensors for row in tensor])
+    return joined
 
 
 def _widen(tensor: Tensor, axis: int, length: int) -> Tensor:
@@ -190,9 +197,14 @@ def to_clip(
         name: the source, for messages.
         void: (T, H, W) bool, or None.
     """
-    pixels = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+    height, width = frames[0].shape[:2]
+    pixels = torch.empty(1, len(frames), 3, height, width)
+    planes = np.empty((3, height, width), dtype=np.uint8)
+    for place, frame in enumerate(frames):
+        cv2.split(frame, list(planes))
+        pixels[0, place].copy_(torch.from_numpy(planes)).div_(255)
     return Clip(
-        frames=pixels[None].float().div_(255),
+        frames=pixels,
         masks=torch.from_numpy(np.ascontiguousarray(masks))[None],
         present=torch.ones(1, masks.shape[1], dtype=torch.bool),
         void=None if void is None else torch.from_numpy(np.ascontiguousarray(void))[None],

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vosfm.data.annotations import MaskedVideo, keep_masks
-from vosfm.data.images import SUFFIXES, read_image
+from vosfm.data.images import SUFFIXES, image_size, read_image
 from vosfm.data.video import Image
 from vosfm.errors import InputError
 
@@ -41,8 +41,7 @@ class FrameFolder(MaskedVideo):
         self._files = list_frames(self._path)
         self.name = name or self._path.resolve().name
         self.frame_names = tuple(file.stem for file in self._files)
-        height, width = read_image(self._files[0]).shape[:2]
-        self.size = (height, width)
+        self.size = image_size(self._files[0])
         self._masks = None
         if masks is not None:
             self._masks = keep_masks(
@@ -95,7 +94,7 @@ def list_frames(path: Path) -> list[Path]:
     ]
     if not files:
         raise InputError(f"{path}: no frames in this folder; it needs pictures such as 00000.jpg")
-    files.sort(key=_natural)
+    files.sort(key=natural_order)
     stems: dict[str, Path] = {}
     for file in files:
         if file.stem in stems:
@@ -107,6 +106,7 @@ def list_frames(path: Path) -> list[Path]:
     return files
 
 
-def _natural(file: Path) -> tuple[list[tuple[int, int, str]], str]:
+def natural_order(file: Path) -> tuple[list[tuple[int, int, str]], str]:
+    """What to sort files by, so that 2 comes before 10."""
     pieces = re.findall(r"\d+|\D+", file.stem)
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces], file.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,24 +86,50 @@ class RLETruth(Truth):
         Raises:
             InputError: if a mask is damaged, or of another size than the frames.
         """
-        masks = np.zeros((len(self.object_ids), *self._size), dtype=np.bool_)
-        records = self._records[place]
-        for row, object_id in enumerate(self.object_ids):
-            if object_id in records:
-                whose = self._whose(place, object_id)
-                mask = decode(records[object_id], whose)
-                if mask.shape != self._size:
-                    found, frame = (f"{h} x {w}" for h, w in (mask.shape, self._size))
-                    raise InputError(
-                        f"{whose}: the mask measures {found} (height x width) but the frames "
-                        f"{frame}; unpack the file again"
-                    )
-                masks[row] = mask
-        return masks
+        return decode_some(
+            self._records[place],
+            self.object_ids,
+            self._size,
+            lambda object_id: self._whose(place, object_id),
+        )
 
     def _whose(self, place: int, object_id: int) -> str:
         frame = self.frame_names[place]
         return f"{self._source}: {self.name}, frame {frame}, object {object_id}"
+
+
+def decode_some(
+    records: Mapping[int, Any],
+    ids: Sequence[int],
+    size: tuple[int, int],
+    whose: Callable[[int], str],
+) -> Mask:
+    """Decode the masks of some objects of a frame, and no other.
+
+    Args:
+        records: object id -> run-length mask.
+        ids: the O objects that are asked for.
+        size: (H, W) of the frame.
+        whose: object id -> file, frame and object, for messages.
+
+    Returns:
+        (O, H, W) bool, empty where an object has no mask.
+
+    Raises:
+        InputError: if a mask is damaged, or of another size than the frame.
+    """
+    masks = np.zeros((len(ids), *size), dtype=np.bool_)
+    for row, object_id in enumerate(ids):
+        if object_id in records:
+            mask = decode(records[object_id], whose(object_id))
+            if mask.shape != size:
+                found, frame = (f"{h} x {w}" for h, w in (mask.shape, size))
+                raise InputError(
+                    f"{whose(object_id)}: the mask measures {found} (height x width) but the "
+                    f"frames {frame}; unpack the file again"
+                )
+            masks[row] = mask
+    return masks
 
 
 def read_records(path: Path) -> dict[int, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Changes to whole clips: resampling, colors, and pasting one clip over another.
 
 However many geometric changes there are, each frame is resampled once, by one composed map that
-its masks share. Masks are never flattened: overlaps survive.
+its masks share: its `View`. Masks are never flattened: overlaps survive.
 """
 
 from __future__ import annotations
@@ -114,11 +114,114 @@ def paste(over: Shot, under: Shot) -> Shot:
     return Shot(frames, masks, None if under.void is None else under.void & ~front)
 
 
+@dataclass(frozen=True)
+class View:
+    """How one frame of a result is seen: image and masks on the same grid.
+
+    Attributes:
+        matrix: (2, 3), from points (x, y) of the source to points of the result; pixel (i, j)
+            covers [j, j + 1] x [i, i + 1].
+        size: (H, W) of the result.
+        interpolation: of images, "linear" or "cubic"; masks take the nearest pixel.
+        fill: RGB of what lies beyond the edges, where no mask is; None mirrors the frame there.
+        field: (*size, 2), a bend of the result: a pixel shows what without it would lie so far
+            away; None for a result that stays straight.
+    """
+
+    matrix: Matrix
+    size: Size
+    interpolation: str = "linear"
+    fill: tuple[int, int, int] | None = None
+    field: Field | None = None
+
+    def image(self, frame: Image) -> Image:
+        """Resample an image (H, W, 3)."""
+        mode = INTERPOLATIONS[self.interpolation]
+        shrunk = _shrink(frame, self.matrix)
+        forward = self._forward(frame.shape, shrunk.shape)
+        if self._changes_nothing(forward, shrunk.shape):
+            return shrunk
+        if mode != cv2.INTER_LINEAR:
+            return self._resample(shrunk, forward, mode, self.fill)
+        # OpenCV interpolates four channels in less than half the time of three, to the same bits.
+        four = np.asarray(cv2.cvtColor(shrunk, cv2.COLOR_RGB2RGBA), dtype=np.uint8)
+        seen = self._resample(four, forward, mode, self.fill)
+        return np.asarray(cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB), dtype=np.uint8)
+
+    def masks(self, masks: Mask) -> Mask:
+        """Resample masks (O, H, W)."""
+        if not len(masks):
+            return np.zeros((0, *self.size), dtype=np.bool_)
+        seen = [self._eight(masks[at : at + 8]) for at in range(0, len(masks), 8)]
+        return seen[0] if len(seen) == 1 else np.concatenate(seen)
+
+    def _eight(self, masks: Mask) -> Mask:
+        """Eight masks travel in the bits of one byte; taking the nearest pixel keeps them apart."""
+        layers = masks.view(np.uint8)
+        bits = 1 << np.arange(len(layers), dtype=np.uint8)
+        plane = layers[0]
+        for layer, bit in zip(layers[1:], bits[1:], strict=True):
+            plane = plane | layer * bit
+        forward = self._forward(plane.shape, plane.shape)
+        if not self._changes_nothing(forward, plane.shape):
+            empty = None if self.fill is None else (0, 0, 0)
+            plane = self._resample(plane, forward, cv2.INTER_NEAREST, empty)
+        return np.asarray(plane & bits[:, None, None], dtype=np.bool_)
+
+    def _forward(self, source: tuple[int, ...], reduced: tuple[int, ...]) -> Matrix:
+        """The map as OpenCV takes it, from pixels of a source that may be reduced already.
+
+        OpenCV counts from the center of the first pixel, we from its corner.
+        """
+        linear = self.matrix[:, :2] / np.array([reduced[1] / source[1], reduced[0] / source[0]])
+        return np.column_stack([linear, self.matrix[:, 2] + linear.sum(axis=1) / 2 - 0.5])
+
+    def _changes_nothing(self, forward: Matrix, shape: tuple[int, ...]) -> bool:
+        same = self.field is None and shape[:2] == tuple(self.size)
+        return same and np.array_equal(forward, np.eye(2, 3))
+
+    def _resample(
+        self,
+        pixels: NDArray[np.uint8],
+        forward: Matrix,
+        mode: int,
+        fill: tuple[int, int, int] | None,
+    ) -> NDArray[np.uint8]:
+        border = cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT
+        beyond = fill or (0, 0, 0)
+        if self.field is not None:
+            x, y = np.moveaxis(_look_up(forward, self.field), -1, 0)
+            seen = cv2.remap(pixels, x, y, mode, borderMode=border, borderValue=beyond)
+        else:
+            seen = cv2.warpAffine(
+                pixels, forward, self.size[::-1], flags=mode, borderMode=border, borderValue=beyond
+            )
+        return np.asarray(seen, dtype=np.uint8)
+
+
+def look(shot: Shot, views: Sequence[View]) -> Shot:
+    """Resample a clip of T frames, each by a view of its own."""
+    void = None
+    if shot.void is not None:
+        masks = zip(views, shot.void, strict=True)
+        void = np.concatenate([view.masks(mask[None]) for view, mask in masks])
+    return Shot(
+        tuple(view.image(frame) for view, frame in zip(views, shot.frames, strict=True)),
+        np.stack([view.masks(masks) for view, masks in zip(views, shot.masks, strict=True)]),
+        void,
+    )
+
+
 def resize(shot: Shot, size: Size, interpolation: str = "linear") -> Shot:
     """The whole clip at another size (H, W); its aspect is not kept."""
+    view = View(whole(shot, size), size, interpolation)
+    return look(shot, [view] * len(shot.frames))
+
+
+def whole(shot: Shot, size: Size) -> Matrix:
+    """The map (2, 3) that brings whole frames to a size (H, W)."""
     height, width = shot.frames[0].shape[:2]
-    matrix = np.array([[size[1] / width, 0.0, 0.0], [0.0, size[0] / height, 0.0]])
-    return warp(shot, [matrix] * len(shot.frames), size, interpolation)
+    return np.array([[size[1] / width, 0.0, 0.0], [0.0, size[0] / height, 0.0]])
 
 
 def warp(
@@ -129,39 +232,24 @@ def warp(
     fill: tuple[int, int, int] | None = None,
     fields: Sequence[Field | None] | None = None,
 ) -> Shot:
-    """Resample a clip, images and masks on the same grid.
+    """Resample a clip.
 
     Args:
         shot: T frames.
-        matrices: T maps (2, 3), from points (x, y) of the source to points of the result; pixel
-            (i, j) covers [j, j + 1] x [i, i + 1].
+        matrices: T maps, as `View.matrix`.
         size: (H, W) of the result.
-        interpolation: of images, "linear" or "cubic"; masks take the nearest pixel.
-        fill: RGB of what lies beyond the edges, where no mask is; None mirrors the frame there.
-        fields: T bends of the results, (*size, 2) or None for a frame that stays straight: a pixel
-            shows what without it would lie so far away. None for no bends at all.
+        interpolation: as `View.interpolation`.
+        fill: as `View.fill`.
+        fields: T bends, as `View.field`; None for no bends at all.
     """
-    mode = INTERPOLATIONS[interpolation]
-    empty = None if fill is None else (0, 0, 0)
-    frames, masks, voids = [], [], []
-    fields = fields or [None] * len(matrices)
-    for index, (frame, matrix, field) in enumerate(zip(shot.frames, matrices, fields, strict=True)):
-        shrunk = _shrink(frame, matrix)
-        frames.append(_resample(shrunk, frame.shape[:2], matrix, field, size, mode, fill))
-        layers = shot.masks[index]
-        if shot.void is not None:
-            layers = np.concatenate([layers, shot.void[index, None]])
-        # Eight masks travel in the bits of one byte; taking the nearest pixel keeps them apart.
-        planes = [
-            _resample(plane, plane.shape, matrix, field, size, cv2.INTER_NEAREST, empty)
-            for plane in np.packbits(layers, axis=0)
-        ]
-        nothing = np.zeros((0, *size), dtype=np.uint8)
-        bits = np.unpackbits(np.stack(planes) if planes else nothing, axis=0, count=len(layers))
-        masks.append(bits[: shot.masks.shape[1]].astype(np.bool_))
-        voids.append(bits[shot.masks.shape[1] :].astype(np.bool_))
-    void = None if shot.void is None else np.concatenate(voids)
-    return Shot(tuple(frames), np.stack(masks), void)
+    bends = fields or [None] * len(matrices)
+    return look(
+        shot,
+        [
+            View(matrix, size, interpolation, fill, bend)
+            for matrix, bend in zip(matrices, bends, strict=True)
+        ],
+    )
 
 
 def _shrink(frame: Image, matrix: Matrix) -> Image:
@@ -172,34 +260,6 @@ def _shrink(frame: Image, matrix: Matrix) -> Image:
         return frame
     height, width = (max(1, round(n / factor)) for n in frame.shape[:2])
     return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA))
-
-
-def _resample(
-    pixels: NDArray[np.uint8],
-    source: tuple[int, ...],
-    matrix: Matrix,
-    field: Field | None,
-    size: Size,
-    mode: int,
-    fill: tuple[int, int, int] | None,
-) -> NDArray[np.uint8]:
-    """Apply a map from points of a `source`-sized frame to pixels that may be reduced already."""
-    height, width = pixels.shape[:2]
-    linear = matrix[:, :2] / np.array([width / source[1], height / source[0]])
-    # OpenCV counts from the center of the first pixel, we from its corner.
-    shift = matrix[:, 2] + linear.sum(axis=1) / 2 - 0.5
-    forward = np.column_stack([linear, shift])
-    border = cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT
-    if field is not None:
-        x, y = np.moveaxis(_look_up(forward, field), -1, 0)
-        bent = cv2.remap(pixels, x, y, mode, borderMode=border, borderValue=fill or (0, 0, 0))
-        return np.asarray(bent, dtype=np.uint8)
-    if np.array_equal(forward, np.eye(2, 3)) and (height, width) == tuple(size):
-        return pixels
-    warped = cv2.warpAffine(
-        pixels, forward, size[::-1], flags=mode, borderMode=border, borderValue=fill or (0, 0, 0)
-    )
-    return np.asarray(warped, dtype=np.uint8)
 
 
 def _look_up(forward: Matrix, field: Field) -> NDArray[np.float32]:

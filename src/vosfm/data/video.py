@@ -79,6 +79,70 @@ class Video(ABC):
     def annotation(self, index: int) -> Annotation | None:
         """The true masks of a frame, or None where it has none."""
 
+    @property
+    def lists_areas(self) -> bool:
+        """Whether `areas` and `masks_of` decode nothing else: formats that override them say so."""
+        return type(self).areas is not Video.areas
+
+    def areas(self, index: int) -> dict[int, int]:
+        """How much of an annotated frame each object covers.
+
+        A format that knows it without decoding a mask overrides this, `masks_of` and `void`; clips
+        are then drawn without decoding objects that they do not show.
+
+        Args:
+            index: of an annotated frame; any other has no areas.
+
+        Returns:
+            Object id -> pixels of its mask, of the objects in sight alone.
+
+        Raises:
+            InputError: if the annotation is damaged.
+        """
+        note = self.annotation(index)
+        if note is None:
+            return {}
+        counts = np.count_nonzero(note.masks, axis=(1, 2)).tolist()
+        return {i: n for i, n in zip(note.object_ids, counts, strict=True) if n}
+
+    def masks_of(self, index: int, ids: Sequence[int]) -> Mask:
+        """The masks of some objects in an annotated frame.
+
+        Args:
+            index: of the frame.
+            ids: the O objects that are asked for.
+
+        Returns:
+            (O, H, W) bool, empty where an object is not in sight.
+
+        Raises:
+            InputError: if one of these masks is damaged.
+        """
+        note = self.annotation(index)
+        if note is None:
+            return np.zeros((len(ids), *self.size), np.bool_)
+        return in_order(ids, note.object_ids, note.masks, self.size)
+
+    def void(self, index: int) -> Mask | None:
+        """The pixels (H, W) of an annotated frame without a truth; None if there are none.
+
+        Raises:
+            InputError: if they are damaged.
+        """
+        note = self.annotation(index)
+        return None if note is None else note.void
+
+    def quality(self, index: int) -> dict[int, float] | None:
+        """How good the masks of a frame are said to be: the IoU that the data engine noted.
+
+        Args:
+            index: of an annotated frame.
+
+        Returns:
+            Object id -> IoU in [0, 1], of the objects in sight; None if nobody noted any.
+        """
+        return None
+
     def annotated(self) -> tuple[int, ...]:
         """The frames that have masks; formats that know it without reading them say so."""
         return tuple(i for i in range(len(self)) if self.annotation(i) is not None)

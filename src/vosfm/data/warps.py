@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from vosfm.data.thin_plate import Field, bend
-from vosfm.data.transforms import INTERPOLATIONS, Matrix, Shot, warp
+from vosfm.data.transforms import INTERPOLATIONS, Matrix, Shot, View, look, whole
 from vosfm.types import Size
 
 _GRAY = (124, 116, 104)  # the mean color of ImageNet
@@ -25,9 +25,14 @@ class Warp(ABC):
         interpolation: of images, "linear" or "cubic"; masks always take the nearest pixel.
         fill: RGB of what lies beyond the edges of a frame; None mirrors the frame there.
 
+    Attributes:
+        looks: whether what is drawn depends on the masks of the first frame.
+
     Raises:
         ValueError: if the interpolation has another name.
     """
+
+    looks = False
 
     def __init__(self, interpolation: str, fill: tuple[int, int, int] | None) -> None:
         if interpolation not in INTERPOLATIONS:
@@ -37,9 +42,23 @@ class Warp(ABC):
 
     def __call__(self, shot: Shot, size: Size, rng: Generator) -> Shot:
         """The clip at a size (H, W), seen through another window."""
+        return look(shot, self.views(shot, size, rng))
+
+    def views(self, shot: Shot, size: Size, rng: Generator) -> list[View]:
+        """How each frame of a clip is to be seen at a size (H, W).
+
+        Args:
+            shot: the clip. Of its frames only number and size are looked at, of its masks only
+                those of the first frame, and these only where `looks` is true.
+            size: of the result.
+            rng: all chance comes from it.
+        """
         matrices = self.draw(shot, size, rng)
         fields = self.draw_fields(len(matrices), size, rng)
-        return warp(shot, matrices, size, self.interpolation, self.fill, fields)
+        return [
+            View(matrix, size, self.interpolation, self.fill, field)
+            for matrix, field in zip(matrices, fields, strict=True)
+        ]
 
     @abstractmethod
     def draw(self, shot: Shot, size: Size, rng: Generator) -> list[Matrix]:
@@ -48,6 +67,16 @@ class Warp(ABC):
     def draw_fields(self, length: int, size: Size, rng: Generator) -> list[Field | None]:
         """One bend per frame of the result, (*size, 2); None for a frame that stays straight."""
         return [None] * length
+
+
+class WholeFrame(Warp):
+    """No chance at all: the whole frame at another size, whatever its aspect."""
+
+    def __init__(self) -> None:
+        super().__init__("linear", None)
+
+    def draw(self, shot: Shot, size: Size, rng: Generator) -> list[Matrix]:
+        return [whole(shot, size)] * len(shot.frames)
 
 
 class RandomWarp(Warp):
@@ -219,6 +248,8 @@ class BalancedCrop(Warp):
 
     Source: AOT, section 5.1 (video training), with the numbers of its released code.
     """
+
+    looks = True
 
     def __init__(
         self,

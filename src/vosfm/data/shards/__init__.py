@@ -1,0 +1,1 @@
+"""Datasets as tar shards: cut into clips, written, indexed, and read again."""
