@@ -25,8 +25,9 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "search checkpoints optimisation zoo augmentation fusion pace",
         "tracker",
         "baselines",
-        "task callbacks oracle",
-        "provenance both_ways track lightning_cli evaluate compare demo stats convert",
+        "task callbacks oracle cost",
+        "provenance both_ways track lightning_cli evaluate compare demo stats convert "
+        "collect pack sweeping sweep peers loggers",
         "cli",
     )
 )

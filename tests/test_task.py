@@ -139,6 +139,19 @@ def test_videos_whose_objects_overlap(exclusive: bool) -> None:
     assert {object_id for _, object_id in rows} == set(video.prompts()[0])
 
 
+def test_a_step_without_a_video_scores_nothing() -> None:
+    task = SegmentationTask(tiny())
+    video = ProceduralVideo(3, length=3, size=(64, 64))
+    task.validation_step(video, 0)
+    metric = task.scores["val"]
+    assert isinstance(metric, VideoSegmentation)
+    before = metric.so_far()
+    task.validation_step(None, 1)
+    assert metric.so_far() == before
+    task.test_step(None, 0)
+    assert not task.scores["test"].keys
+
+
 def test_the_truth_scores_one_and_nothing_scores_nothing() -> None:
     video = ProceduralVideo(1, 5, (64, 64), objects=2)
     for full in (True, False):

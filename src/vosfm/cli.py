@@ -22,6 +22,9 @@ COMMANDS = {
     "evaluate": "score a folder of masks by the rules of a benchmark",
     "stats": "count what a dataset holds, and the challenges that its masks tell",
     "convert": "write annotations in the layout of another benchmark",
+    "collect": "find and follow masks of all granularities in raw videos",
+    "pack": "write a dataset as tar shards to stream from",
+    "sweep": "run the trials of an experiment, here, on SLURM or through W&B",
 }
 """Commands that are modules of the same name, with `add_arguments` and `main`."""
 

@@ -16,6 +16,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from vosfm.callbacks import PredictionWriter
 from vosfm.checkpoints.loading import check_resumable, load
 from vosfm.errors import InputError
+from vosfm.loggers import settle
 from vosfm.oracle import Oracle
 from vosfm.task import SegmentationTask
 from vosfm.zoo import CONFIGS
@@ -62,7 +63,7 @@ class TaskCLI(LightningCLI):
         self.config = parser.parse_args(spell_out(self._arguments))
 
     def before_instantiate_classes(self) -> None:
-        """Only a training saves its config, and only a prediction writes masks."""
+        """Only a training saves its config, only a prediction masks; what is logged has a place."""
         if self.subcommand != "fit":
             self.save_config_callback = None
         if self.subcommand == "predict":
@@ -72,6 +73,7 @@ class TaskCLI(LightningCLI):
                 )
             ]
             self.config.predict.trainer.logger = False  # there is nothing to log but masks
+        settle(self.config[self.subcommand].trainer)
         if self.subcommand in _ORACLES and self.config[self.subcommand].oracle is not None:
             self.config[self.subcommand].model.oracle = self.config[self.subcommand].oracle
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from vosfm.augmentation import augment
 from vosfm.checkpoints.backbones import load_backbone
 from vosfm.checkpoints.loading import load
+from vosfm.cost import forget_peak, measured, peak_mib
 from vosfm.data.truth import Truth
 from vosfm.data.video import Video, in_order
 from vosfm.data.video_truth import VideoTruth
@@ -21,6 +22,7 @@ from vosfm.errors import InputError
 from vosfm.fusion import fuse
 from vosfm.losses import ClipLoss, SegmentationLoss
 from vosfm.metrics import VideoSegmentation
+from vosfm.metrics.cost import TrackingCost
 from vosfm.metrics.protocol import Protocol
 from vosfm.optimisation import parameter_groups
 from vosfm.oracle import Oracle, inform, truth_of
@@ -122,6 +124,7 @@ class SegmentationTask(L.LightningModule):
         self.scores = torch.nn.ModuleDict(
             {stage: VideoSegmentation(protocol) for stage in ("val", "test")}
         )
+        self.costs = torch.nn.ModuleDict({stage: TrackingCost() for stage in ("val", "test")})
 
     @property
     def progress(self) -> float:
@@ -144,17 +147,17 @@ class SegmentationTask(L.LightningModule):
             for parameter in mask_encoder.parameters():
                 parameter.grad = None
 
-    def validation_step(self, video: Video, index: int) -> None:
-        """Track a video and score every annotated frame."""
+    def validation_step(self, video: Video | None, index: int) -> None:
+        """Track a video and score every annotated frame; None evens out the ranks' steps."""
         self._score(video, "val")
 
-    def test_step(self, video: Video, index: int) -> None:
-        """Track a video and score every annotated frame."""
+    def test_step(self, video: Video | None, index: int) -> None:
+        """Track a video and score every annotated frame; None evens out the ranks' steps."""
         self._score(video, "test")
 
     def predict_step(self, video: Video, index: int) -> Iterator[Result]:
         """Track a video, frame by frame as the results are taken."""
-        return self._track(video)
+        return self.tracker(video).track(video.frames(), video.prompts())
 
     def tracker(self, video: Video) -> Tracker:
         """A tracker for one video, as validation, test and prediction use it.
@@ -168,12 +171,20 @@ class SegmentationTask(L.LightningModule):
         augmented = augment(segmenter, self.scales, self.flip)
         return Tracker(augmented, self.search, self.exclusive, depth=self.depth)
 
+    def on_validation_epoch_start(self) -> None:
+        """Count the memory of the validation from here on."""
+        forget_peak(self.device)
+
+    def on_test_epoch_start(self) -> None:
+        """Count the memory of the test from here on."""
+        forget_peak(self.device)
+
     def on_validation_epoch_end(self) -> None:
-        """Log J and F of the validation videos."""
+        """Log J and F of the validation videos, and what tracking them cost."""
         self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log J and F of the test videos."""
+        """Log J and F of the test videos, and what tracking them cost."""
         self._log_scores("test")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -201,20 +212,23 @@ class SegmentationTask(L.LightningModule):
         ranks, rank = self.trainer.world_size, self.trainer.global_rank
         return [(first + b) * ranks + rank for b in range(batch)]
 
-    def _score(self, video: Video, stage: str) -> None:
-        metric = self.scores[stage]
+    def _score(self, video: Video | None, stage: str) -> None:
+        if video is None:
+            return
+        metric, cost = self.scores[stage], self.costs[stage]
         assert isinstance(metric, VideoSegmentation)
-        score(metric, video, self._track(video))
-
-    def _track(self, video: Video) -> Iterator[Result]:
-        return self.tracker(video).track(video.frames(), video.prompts())
+        assert isinstance(cost, TrackingCost)
+        score(metric, video, measured(self.tracker(video), video, cost))
 
     def _log_scores(self, stage: str) -> None:
-        metric = self.scores[stage]
+        metric, cost = self.scores[stage], self.costs[stage]
         assert isinstance(metric, VideoSegmentation)
-        for name, value in metric.compute().items():
+        assert isinstance(cost, TrackingCost)
+        cost.update(memory_mib=peak_mib(self.device))
+        for name, value in (metric.compute() | cost.compute()).items():
             self.log(f"{stage}/{name}", value.float(), prog_bar=name == "J&F")
         metric.reset()
+        cost.reset()
 
 
 def score(metric: VideoSegmentation, video: Video, results: Iterable[Result]) -> None:

@@ -16,12 +16,13 @@ from torch import Tensor
 from vosfm.checkpoints.state import load_stream, save_state
 from vosfm.errors import InputError
 from vosfm.memory.footprint import footprint
+from vosfm.memory.turnover import evictions
 from vosfm.pace import DepthRule, FixedDepth
 from vosfm.prompters import Prompter
 from vosfm.prompts import Given, to_masks
 from vosfm.search import Beam, Final, Greedy, Search
 from vosfm.segmenter import Segmenter
-from vosfm.types import Box, Features, Points, State
+from vosfm.types import Box, Features, Points, State, When
 
 Prompts = Mapping[int, Mapping[int, Given]]
 """Frame index -> object id -> what is given of it."""
@@ -74,6 +75,10 @@ class Tracker:
             is given with are read with all. It is the tracker's own: a stream that is resumed goes
             on at this depth, whatever it was saved at.
 
+    Attributes:
+        evictions: how many frames the memory gave up so far to hold others, see
+            `vosfm.memory.turnover`; a stream that is resumed counts anew.
+
     Raises:
         InputError: if there is no such precision, the limit is not above 0, or the model does not
             have the depth, or none to choose from.
@@ -104,6 +109,7 @@ class Tracker:
         self.depth = FixedDepth(depth) if isinstance(depth, int) else depth
         if self.depth is not None:
             self.depth.check(segmenter.depths)
+        self.evictions = 0
         self._beam: Beam | None = None
         self._skipped = 0
 
@@ -209,6 +215,8 @@ class Tracker:
             with self._numbers():
                 beam, finals = self.search.step(self.segmenter, beam, features, prompts)
         self._check_footprint(beam.state)
+        when = When(state.time, given=bool(prompts), seed=state.seed)
+        self.evictions += evictions(self.segmenter.memory, state.banks, beam.state.banks, when)
         self._beam = beam
         return [_result(final) for final in finals]
 

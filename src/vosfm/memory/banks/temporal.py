@@ -50,13 +50,18 @@ class Temporal(Bank):
         self.capacity = capacity
         self.policy: Policy = policy
 
-    def due(self, contents: Contents, when: When) -> bool:
+    def wanted(self, contents: Contents, when: When) -> bool:
+        """Whether a frame's turn has come, be there room for it or not."""
         if not contents.count:
             return True
         interval = (self.training and self.training_interval) or self.interval
         # A frame that was turned away is not made up for by the one behind it: hence no >=.
         late = (when.time - int(contents.time.max())) % interval == 0
-        return (when.given or late) and self._leaving(contents, when) != contents.count
+        return when.given or late
+
+    def due(self, contents: Contents, when: When) -> bool:
+        wanted = self.wanted(contents, when)
+        return wanted and self._leaving(contents, when) != contents.count
 
     def write(
         self, contents: Contents, entry: Entry, when: When

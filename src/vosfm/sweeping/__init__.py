@@ -1,0 +1,1 @@
+"""Sweeps: what a W&B sweep file asks for, run trial by trial."""
