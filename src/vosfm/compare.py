@@ -1,13 +1,18 @@
 """A trained model beside what it must beat: trackers that learn nothing, and itself without memory.
 
 python -m vosfm.compare DAVIS --model aot_s --checkpoint FILE
+
+With --peers, other methods stand beside it too, which ask a SAM:
+
+python -m vosfm.compare DAVIS --model aot_s --checkpoint FILE --peers persam sam_pt --sam sam_vit_b
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +26,7 @@ from vosfm.data.video import Video
 from vosfm.errors import InputError
 from vosfm.flow import DIS
 from vosfm.metrics import VideoSegmentation
+from vosfm.peers import NAMES, Peer, build
 from vosfm.task import score
 from vosfm.tracker import Result, Tracker
 
@@ -38,11 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", default="2017/val", help="list of sequences, year/name")
     parser.add_argument("--sequences", nargs="*", help="only these of the split")
     parser.add_argument("--long-edge", type=int, help="larger frames are shrunk to this")
+    parser.add_argument("--peers", nargs="*", default=[], choices=NAMES, help="other methods")
+    parser.add_argument("--sam", default="sam_vit_h", help="what they ask: a prompter, or a file")
+    parser.add_argument("--sam-checkpoint", help="its weights")
     args = parser.parse_args(arguments)
     sizes = {} if args.long_edge is None else {"encoder": {"long_edge": args.long_edge}}
     try:
         videos = list(Davis(args.root, args.split, sequences=args.sequences))
-        scores = compare(args.model, args.checkpoint, videos, **sizes)
+        others = peers(args.peers, args.sam, args.sam_checkpoint, args.model, args.checkpoint)
+        scores = compare(args.model, args.checkpoint, videos, others, **sizes)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -51,8 +61,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def peers(
+    names: Sequence[str], sam: str, sam_checkpoint: str | None, model: str, checkpoint: Path
+) -> dict[str, Peer]:
+    """Build other methods.
+
+    Args:
+        names: of `vosfm.peers.NAMES`.
+        sam: the prompter that all of them ask, as `vosfm.zoo.build_prompter` takes it.
+        sam_checkpoint: its weights; None for those of its config.
+        model: what DEVA propagates masks with, as `vosfm.build` takes it.
+        checkpoint: its weights.
+
+    Returns:
+        Name -> method.
+
+    Raises:
+        InputError: if a model or its weights cannot be read.
+    """
+    if not names:
+        return {}
+    given = {} if sam_checkpoint is None else {"checkpoint": sam_checkpoint}
+    prompter = zoo.build_prompter(sam, **given)
+    segmenter = zoo.build(model)
+    load(segmenter, checkpoint)
+    return {name: build(name, prompter, segmenter) for name in names}
+
+
 def compare(
-    model: str, checkpoint: Path, videos: Sequence[Video], **overrides: object
+    model: str,
+    checkpoint: Path,
+    videos: Sequence[Video],
+    others: Mapping[str, Peer] | None = None,
+    **overrides: object,
 ) -> dict[str, dict[str, float]]:
     """Measure a model and what it must beat.
 
@@ -60,6 +101,7 @@ def compare(
         model: its name, as `vosfm.build` takes it.
         checkpoint: its weights.
         videos: with masks.
+        others: name -> method that is measured, too; None for none.
         overrides: of the model, as `vosfm.build` takes them.
 
     Returns:
@@ -83,6 +125,8 @@ def compare(
         "first mask repeated": lambda video: repeat(video.frames(), video.prompts()),
         "mask carried by DIS flow": lambda video: carry(video.frames(), video.prompts(), DIS()),
     }
+    for name, peer in (others or {}).items():
+        methods[name] = partial(_followed, peer)
     scores: dict[str, dict[str, float]] = {}
     for name, method in methods.items():
         metric = VideoSegmentation("davis2017")
@@ -94,6 +138,10 @@ def compare(
             metric.merge_state(alone)
         scores[name] |= {key: float(value) for key, value in metric.compute().items()}
     return scores
+
+
+def _followed(peer: Peer, video: Video) -> Iterator[Result]:
+    return peer.track(video.frames(), video.prompts())
 
 
 def tabulate(scores: dict[str, dict[str, float]], title: str) -> Table:
