@@ -8,7 +8,8 @@ Clips per second of processor time, in one process and one thread, from the same
 - XMem: the same without that, as XMem's does with its videos;
 - one by one: pictures by our decoder, only sampled objects decoded, and the transforms one by one
   with OpenCV;
-- ours: `ClipDrawer` on a `PackedVideo`;
+- ours: `ClipDrawer` on a `PackedVideo`, whose clips are bytes until a model takes them;
+- ours, floats: the same, made floats as the others are;
 - decode: only the pictures of a clip, by our decoder.
 
 The first two are written for this comparison: horizontal flip and random resized crop to 384, of
@@ -53,6 +54,7 @@ from vosfm.data.shards.sample import Packed, PackedVideo
 from vosfm.data.transforms import ColorJitter
 from vosfm.data.video import Video
 from vosfm.data.warps import RandomWarp
+from vosfm.types import Clip
 
 SIDE = 384
 AREA, ASPECT = (0.36, 1.0), (3 / 4, 4 / 3)
@@ -139,12 +141,16 @@ def compare(
         color=ColorJitter(*JITTER, hue=0.0, gray=GRAY),
     )
 
-    def ours(at: int, rng: Generator) -> Made:
+    def drawn(at: int, rng: Generator) -> Clip:
         video = PackedVideo(samples[at])
         clip = None
         while clip is None:
             clip = drawer.draw(video, rng)
-        return clip.frames[0], clip.masks[0]
+        return clip
+
+    def floats(at: int, rng: Generator) -> Made:
+        clip = drawn(at, rng)
+        return clip.images[0], clip.masks[0]
 
     def only_decode(at: int, rng: Generator) -> None:
         for index in draw_frames(plain[at], length, rng):
@@ -154,7 +160,8 @@ def compare(
         "MUG-VOS": lambda at, rng: pillow(plain[at], length, objects, rng, MUG_VOS),
         "XMem": lambda at, rng: pillow(plain[at], length, objects, rng),
         "one by one": lambda at, rng: one_by_one(plain[at], length, objects, rng),
-        "ours": ours,
+        "ours, floats": floats,
+        "ours": drawn,
         "decode": only_decode,
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -179,6 +186,9 @@ def compare(
         ("MUG-VOS", "ours"),
         ("XMem", "ours"),
         ("one by one", "ours"),
+        ("XMem", "ours, floats"),
+        ("one by one", "ours, floats"),
+        ("ours, floats", "decode"),
         ("ours", "decode"),
     ):
         print(f"  time of {over} / {under}: {of[over] / of[under]:.2f}")

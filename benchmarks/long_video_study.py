@@ -205,7 +205,7 @@ def prepare(out: Path, steps: int) -> None:
         if not (folder / "labels.npy").exists() or len(Rendered(folder)) < wanted:
             print(f"rendering {wanted} clips", flush=True)
             clips = [data.train[index] for index in range(wanted)]
-            frames = [(clip.frames[0] * 255).round().byte() for clip in clips]
+            frames = [clip.frames[0] for clip in clips]
             save(folder / "frames.npy", torch.stack(frames).permute(0, 1, 3, 4, 2).numpy())
             save(folder / "labels.npy", np.stack([join(clip.masks[0].numpy()) for clip in clips]))
         for video in data.test:

@@ -11,9 +11,9 @@ AOT-L remembers every fifth frame without end, as published; here its memory hol
 `--unbounded` adds it as published, to see the difference. Beside the published models there are
 small ones, one for every bank with a capacity, on frames of SMALL pixels; their banks are full
 before frame 100. Models under a tree of memories, three pathways per object, track three objects;
-as pathways part and end, what they hold breathes, so that the most there ever was is told of them.
+as pathways part and end, what they hold breathes.
 The trend is what a straight line through the memory at all frames from the first to the last mark
-gains on the way.
+gains on the way; the peak is how much the most there ever was grew from the first mark to the last.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ def main() -> None:
         told = in_fresh_process(name, args.marks, args.late)
         levels = ", ".join(f"{told['resident'][str(m)]:.1f} at frame {m}" for m in args.marks)
         print(
-            f"{name}: {levels}; {told['growth']:+.2%}, trend {told['trend']:+.2%}; "
+            f"{name}: {levels}; {told['growth']:+.2%}, trend {told['trend']:+.2%}, "
+            f"peak {told['peak']:+.2%}; "
             f"{told['per_frame']:.1f} ms a frame, "
             f"{told['slowdown']:.2f} times the early ones"
         )
@@ -190,7 +191,8 @@ def measure(name: str, marks: Sequence[int], late: int = LATE) -> dict[str, Any]
 
     Returns:
         resident: mark -> MiB; growth: from the first mark to the last, relative; trend: likewise,
-        of the least-squares line through all frames between; per_frame and slowdown: see `compare`.
+        of the least-squares line through all frames between; peak: likewise, of the most there
+        ever was; per_frame and slowdown: see `compare`.
     """
     import torch
 
@@ -202,6 +204,7 @@ def measure(name: str, marks: Sequence[int], late: int = LATE) -> dict[str, Any]
     objects = 3 if name in TREES else 1
     tracker = vosfm.Tracker(model, search)
     levels: dict[int, list[float]] = {mark: [] for mark in marks}
+    most: dict[int, float] = {}
     count = max(*marks, late) + NEAR
     between: list[float] = []
     every = 10 if name == "reference" else count
@@ -215,7 +218,9 @@ def measure(name: str, marks: Sequence[int], late: int = LATE) -> dict[str, Any]
                 between.append(resident())
             for mark, seen in levels.items():
                 if abs(index - mark) <= NEAR:
-                    seen.append(most_resident() if name in TREES else resident())
+                    seen.append(resident())
+            if index in levels:
+                most[index] = most_resident()
         resident_at = {mark: median(seen) for mark, seen in levels.items()}
         first, last = resident_at[min(marks)], resident_at[max(marks)]
         slope, begin = (
@@ -225,6 +230,7 @@ def measure(name: str, marks: Sequence[int], late: int = LATE) -> dict[str, Any]
             "resident": resident_at,
             "growth": last / first - 1,
             "trend": slope * (len(between) - 1) / begin,
+            "peak": most[max(marks)] / most[min(marks)] - 1,
         }
         places = []
         for index, path in saved.items():

@@ -281,7 +281,7 @@ class Segmenter(nn.Module):
             InputError: if the model does not have this depth.
         """
         batch, length = clip.frames.shape[:2]
-        encoded = self.encode(clip.frames.flatten(0, 1))
+        encoded = self.encode(clip.images.flatten(0, 1))
         size = encoded.geometry.source
         objects = identification.enrol(clip, self.mask_encoder.identities, shuffle)
         seed = shuffle[0] if shuffle else 0

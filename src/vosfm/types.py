@@ -25,7 +25,7 @@ class Clip:
     """A batch of annotated training clips.
 
     Attributes:
-        frames: (B, T, 3, H, W) float in [0, 1], RGB.
+        frames: (B, T, 3, H, W) RGB, uint8 as loaders deliver it, or float in [0, 1].
         masks: (B, T, O, H, W) bool; masks of one frame may overlap.
         present: (B, O) bool, False where a sample was padded to the widest of its batch.
         void: (B, T, H, W) bool, pixels without a truth (neither object nor background); or None.
@@ -37,6 +37,14 @@ class Clip:
     present: Tensor
     void: Tensor | None = None
     names: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> Tensor:
+        """(B, T, 3, H, W) float in [0, 1], RGB.
+
+        Bytes become floats where they are used: on the way there they take a fourth of the room.
+        """
+        return self.frames if self.frames.is_floating_point() else self.frames.float().div_(255)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Clip:
         """The same clip with its pixels on another device."""

@@ -34,7 +34,7 @@ def _video(length: int = 12, objects: int = 4, size: tuple[int, int] = (24, 32))
 
 
 def _times(clip: Clip) -> list[int]:
-    return [round(float(frame.mean()) * 25.5) for frame in clip.frames[0]]
+    return [round(float(frame.mean()) * 25.5) for frame in clip.images[0]]
 
 
 def test_a_function_of_seed_epoch_and_index() -> None:
@@ -102,7 +102,7 @@ def test_only_annotated_frames_are_drawn(tmp_path: Path) -> None:
         write_labels(masks / f"{index}.png", labels)
     video = FrameFolder(tmp_path, masks)
     for clip in VideoClips([video], 2, (24, 32), clips=8):
-        assert {round(float(f.mean()) * 255 / 20) for f in clip.frames[0]} <= {0, 4, 8}
+        assert {round(float(f.mean()) * 255 / 20) for f in clip.images[0]} <= {0, 4, 8}
         assert clip.void is not None
         assert int(clip.void.sum()) == 2
 
@@ -120,7 +120,7 @@ def test_objects_of_a_second_video_are_pasted() -> None:
         under, over = (int(name[-1]) for name in clip.names[0].split(" + "))
         expected = np.full((24, 32), under)
         expected[boxes[over]] = over
-        assert np.array_equal(clip.frames[0, 0, 0].numpy() * 255, 100 * expected)
+        assert np.array_equal(clip.frames[0, 0, 0].numpy(), 100 * expected)
         assert clip.masks.shape[2] == (1 if under == over else 2)
     assert names == {f"video{a} + video{b}" for a in (0, 1) for b in (0, 1)}
     alone = {clip.names[0] for clip in VideoClips(videos, 2, (24, 32), merge=0.5, clips=40)}

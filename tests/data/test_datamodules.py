@@ -70,7 +70,7 @@ class _Listener(LightningModule):
     def training_step(self, clip: Clip, index: int) -> torch.Tensor:
         assert isinstance(clip, Clip)
         self.seen.append(("train", self.current_epoch, clip.names))
-        return (self.weight * clip.frames.mean()).sum()
+        return (self.weight * clip.images.mean()).sum()
 
     def validation_step(self, video: Video, index: int) -> None:
         assert isinstance(video, Video)

@@ -110,7 +110,7 @@ def test_frames_and_masks_by_the_same_view() -> None:
     for seed in range(10):
         clip = drawer.draw(Listed(frames, masks), rng(seed))
         assert clip is not None
-        shown = clip.frames[0, :, 0] > 110 / 255
+        shown = clip.frames[0, :, 0] > 110
         covered = clip.masks[0].any(dim=1)
         # What was not among the objects of the first frame is not covered.
         assert float((covered & ~shown).float().mean()) < 0.03
@@ -230,10 +230,11 @@ def test_what_videos_know_by_default() -> None:
     assert Listed(frames, masks).lists_areas
 
 
-def test_pixels_become_shares_of_255() -> None:
+def test_pixels_are_bytes_and_become_shares_of_255() -> None:
     frames, masks = arrays(length=3, objects=2)
     clip = to_clip(list(frames), masks, "name")
-    assert torch.equal(clip.frames[0], torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255)
+    assert torch.equal(clip.frames[0], torch.from_numpy(frames).permute(0, 3, 1, 2))
+    assert torch.equal(clip.images, clip.frames.float() / 255)
     assert clip.frames.is_contiguous()
     assert torch.equal(clip.masks[0], torch.from_numpy(masks))
 

@@ -47,7 +47,7 @@ class _Listener(LightningModule):
         self.seen: list[tuple[int, int, tuple[str, ...], float]] = []
 
     def training_step(self, clip: Clip, index: int) -> torch.Tensor:
-        loss = (self.weight - clip.frames.mean()).square().sum()
+        loss = (self.weight - clip.images.mean()).square().sum()
         self.seen.append((self.current_epoch, index, clip.names, float(loss.detach())))
         return loss
 

@@ -107,7 +107,7 @@ def test_training_clips(root: Path, all_frames: bool) -> None:
     seen = set()
     for clip in clips:
         (name,) = clip.names
-        places = [shown(255 * frame.numpy()) / STEP for frame in clip.frames[0]]
+        places = [shown(frame.numpy()) / STEP for frame in clip.frames[0]]
         truth = [labels(name, int(place)) for place in places]
         assert places == list(range(int(places[0]), int(places[0]) + 3))
         ids = np.setdiff1d(truth[0], 0)

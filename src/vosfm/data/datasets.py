@@ -198,13 +198,11 @@ def to_clip(
         void: (T, H, W) bool, or None.
     """
     height, width = frames[0].shape[:2]
-    pixels = torch.empty(1, len(frames), 3, height, width)
-    planes = np.empty((3, height, width), dtype=np.uint8)
+    pixels = np.empty((1, len(frames), 3, height, width), dtype=np.uint8)
     for place, frame in enumerate(frames):
-        cv2.split(frame, list(planes))
-        pixels[0, place].copy_(torch.from_numpy(planes)).div_(255)
+        cv2.split(frame, list(pixels[0, place]))
     return Clip(
-        frames=pixels,
+        frames=torch.from_numpy(pixels),
         masks=torch.from_numpy(np.ascontiguousarray(masks))[None],
         present=torch.ones(1, masks.shape[1], dtype=torch.bool),
         void=None if void is None else torch.from_numpy(np.ascontiguousarray(void))[None],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import cv2
 import numpy as np
@@ -19,6 +20,9 @@ from vosfm.data.video import Image, Mask
 from vosfm.types import Size
 
 Matrix = NDArray[np.float64]
+
+_MOST_MARGIN = 1.0
+"""Of width and height together; where a window looks further beyond, mirroring by hand is slower."""
 
 INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
@@ -173,8 +177,11 @@ class View:
 
         OpenCV counts from the center of the first pixel, we from its corner.
         """
-        linear = self.matrix[:, :2] / np.array([reduced[1] / source[1], reduced[0] / source[0]])
-        return np.column_stack([linear, self.matrix[:, 2] + linear.sum(axis=1) / 2 - 0.5])
+        forward = self.matrix.astype(np.float64)
+        forward[:, 0] /= reduced[1] / source[1]
+        forward[:, 1] /= reduced[0] / source[0]
+        forward[:, 2] += (forward[:, 0] + forward[:, 1]) / 2 - 0.5
+        return forward
 
     def _changes_nothing(self, forward: Matrix, shape: tuple[int, ...]) -> bool:
         same = self.field is None and shape[:2] == tuple(self.size)
@@ -192,10 +199,21 @@ class View:
         if self.field is not None:
             x, y = np.moveaxis(_look_up(forward, self.field), -1, 0)
             seen = cv2.remap(pixels, x, y, mode, borderMode=border, borderValue=beyond)
-        else:
-            seen = cv2.warpAffine(
-                pixels, forward, self.size[::-1], flags=mode, borderMode=border, borderValue=beyond
-            )
+            return np.asarray(seen, dtype=np.uint8)
+        if fill is None and mode != cv2.INTER_CUBIC:
+            margins = _margins(pixels.shape, forward, self.size)
+            if sum(margins) <= _MOST_MARGIN * sum(pixels.shape[:2]):
+                # OpenCV looks up a mirrored border at half the speed of none.
+                border = cv2.BORDER_CONSTANT
+                if any(margins):
+                    pixels = np.asarray(
+                        cv2.copyMakeBorder(pixels, *margins, cv2.BORDER_REFLECT_101), np.uint8
+                    )
+                    forward = forward.copy()
+                    forward[:, 2] -= forward[:, :2] @ (margins[2], margins[0])
+        seen = cv2.warpAffine(
+            pixels, forward, self.size[::-1], flags=mode, borderMode=border, borderValue=beyond
+        )
         return np.asarray(seen, dtype=np.uint8)
 
 
@@ -260,6 +278,26 @@ def _shrink(frame: Image, matrix: Matrix) -> Image:
         return frame
     height, width = (max(1, round(n / factor)) for n in frame.shape[:2])
     return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _margins(shape: tuple[int, ...], forward: Matrix, size: Size) -> tuple[int, int, int, int]:
+    """How many pixels above, below, left and right of a source a window looks at."""
+    # In plain numbers: arrays of four would cost more than the resampling of a mask.
+    (a, b, x), (c, d, y) = forward.tolist()
+    area = a * d - b * c
+    if area == 0:
+        raise ValueError("a view that maps a frame to a line shows nothing")
+    bottom, right = size[0] - 1, size[1] - 1
+    corners = ((-x, -y), (right - x, -y), (-x, bottom - y), (right - x, bottom - y))
+    across = [(d * u - b * v) / area for u, v in corners]
+    down = [(a * v - c * u) / area for u, v in corners]
+    # Half a pixel more, for the nearest one may be the next.
+    return (
+        max(0, ceil(0.5 - min(down))),
+        max(0, ceil(0.5 + max(down) - shape[0] + 1)),
+        max(0, ceil(0.5 - min(across))),
+        max(0, ceil(0.5 + max(across) - shape[1] + 1)),
+    )
 
 
 def _look_up(forward: Matrix, field: Field) -> NDArray[np.float32]:

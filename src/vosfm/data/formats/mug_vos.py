@@ -4,8 +4,7 @@ Layout: <masks>/<video>/track_000/000.png, 0 and 255, a folder for each track; t
 The frames are those of DAVIS 2017, JPEGImages/480p/<video>/00000.jpg: mask 000.png is of the frame
 whose name is the same number.
 
-Its training set was never published. The loaders of its authors read a JSON file for each frame,
-with a list of run-length masks, their ids and their IoU: `rle_truth.read_records` reads one.
+Its training set has another layout, see `mug_vos_train`.
 
 Source: cvlab-kaist/MUG-VOS, README.md and the annotation tool, which writes the masks.
 """
