@@ -12,7 +12,10 @@ import pytest
 from vosfm.data.shards.schedule import Epoch
 
 BENCHMARK = run_path(str(Path(__file__).parents[1] / "benchmarks" / "corpus.py"))
-SMALL = "--clips 14 --size 24 32 --shard 60000 --ranks 3 --batch 2 --epochs 4".split()
+SMALL = [
+    *("--clips", "14", "--size", "24", "32", "--shard", "60000"),
+    *("--ranks", "3", "--batch", "2", "--epochs", "4"),
+]
 
 
 def test_all_is_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from vosfm.types import Size
 Matrix = NDArray[np.float64]
 
 _MOST_MARGIN = 1.0
-"""Of width and height together; where a window looks further beyond, mirroring by hand is slower."""
+"""Of width and height together; for windows that look further beyond, OpenCV mirrors faster."""
 
 INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
