@@ -9,8 +9,8 @@ seen is the remainder that the schedule tells, and no sample is left out twice b
 one was once.
 
 What 47 million masks take and how many cores feed a GPU is a projection, printed with its
-arithmetic: from bytes of a mask, of a picture (`--picture`, kB) and from clips that a core makes a
-second (`--clips-per-core`, as `benchmarks/loader.py` measures them).
+arithmetic: from bytes of a real mask (`--mask`; ellipses take less), of a picture (`--picture`, kB)
+and from clips that a core makes a second (`--clips-per-core`, as `benchmarks/loader.py` measures).
 """
 
 from __future__ import annotations
@@ -91,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--picture", type=float, default=97.0, help="kB (default: 97, DAVIS 480p)")
+    parser.add_argument(
+        "--mask", type=float, default=164.0, help="bytes of a real one (default: 164, SA-V's own)"
+    )
     parser.add_argument("--clips-per-core", type=float, default=60.0, help="a second")
     args = parser.parse_args(arguments)
     with TemporaryDirectory() as folder:
@@ -106,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{told['masks'] / spent:,.0f} masks/s of this process"
         )
         stream(out, packing, args.ranks, args.batch, args.epochs)
-        project(packing, args.picture, args.clips_per_core)
+        project(args.mask, args.picture, args.clips_per_core)
 
 
 def stream(out: Path, packing: Packing, ranks: int, batch: int, epochs: int) -> None:
@@ -150,14 +153,13 @@ def stream(out: Path, packing: Packing, ranks: int, batch: int, epochs: int) -> 
     print(f"read, drawn and batched (tiny pictures): {drawn / spent:.0f} clips/s of one core")
 
 
-def project(packing: Packing, picture: float, clips_per_core: float) -> None:
+def project(mask: float, picture: float, clips_per_core: float) -> None:
     """Tell what the whole corpus would take, with the arithmetic."""
-    per_mask = packing.summary()["bytes_per_mask"]
-    masks = CORPUS_MASKS * per_mask / 1e9
+    masks = CORPUS_MASKS * mask / 1e9
     pictures = CORPUS_CLIPS * FRAMES * picture * 1e3 / 1e9
     shards = (masks + pictures) * 1e9 / (256 * 2**20)
     print(
-        f"projection: 47,000,000 masks x {per_mask:.0f} B = {masks:.1f} GB; {CORPUS_CLIPS:,} clips "
+        f"projection: 47,000,000 masks x {mask:g} B = {masks:.1f} GB; {CORPUS_CLIPS:,} clips "
         f"x {FRAMES} frames x {picture:g} kB = {pictures:.1f} GB; together "
         f"{masks + pictures:.0f} GB in {shards:.0f} shards of 256 MiB"
     )
