@@ -113,7 +113,10 @@ def test_frames_as_opencv_interpolates_three_channels(
         places = np.stack(np.meshgrid(np.arange(80), np.arange(60)), -1) + far - forward[:, 2]
         x, y = np.moveaxis(places @ np.linalg.inv(forward[:, :2]).T, -1, 0).astype(np.float32)
         plain = cv2.remap(frame, x, y, cv2.INTER_LINEAR, **given)
-    np.testing.assert_array_equal(found, plain)
+    # An edge that was mirrored beforehand shifts coordinates, which are rounded elsewhere then.
+    difference = np.abs(found.astype(int) - plain)
+    assert difference.max() <= (1 if fill is None and not bent else 0)
+    assert np.mean(difference > 0) < 1e-3
 
 
 def test_what_lies_beyond_the_edges() -> None:
