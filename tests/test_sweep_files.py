@@ -12,11 +12,12 @@ import yaml
 
 from vosfm import zoo
 from vosfm.errors import InputError
+from vosfm.sweep import _study
 from vosfm.sweeping import command, sweep_file
 from vosfm.sweeping.parameters import parameter
 from vosfm.sweeping.trials import Trial, expand
 
-EXPERIMENTS = sorted((zoo.CONFIGS.parent / "experiments").glob("*/*.yaml"))
+EXPERIMENTS = sorted((zoo.CONFIGS.parent / "experiments").rglob("*.yaml"))
 
 VALID: dict[str, Any] = {
     "program": "vosfm",
@@ -277,3 +278,17 @@ def test_other_macros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_commands_that_cannot_be_meant(words: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         command.check(sweep_file.read(saved(tmp_path, command=words)))
+
+
+@pytest.mark.parametrize(
+    ("path", "study"),
+    [
+        ("experiments/mmpm/small/grid.yaml", ("mmpm", "small", "grid")),
+        ("experiments/mmpm/grid.yaml", ("mmpm", "grid")),
+        ("elsewhere/grid.yaml", ("elsewhere", "grid")),
+    ],
+)
+def test_studies_have_folders_of_their_own(
+    path: str, study: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert _study(tmp_path / path) == study

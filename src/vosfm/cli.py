@@ -25,6 +25,7 @@ COMMANDS = {
     "collect": "find and follow masks of all granularities in raw videos",
     "pack": "write a dataset as tar shards to stream from",
     "peers": "track a benchmark with other methods, which ask a SAM",
+    "report": "tables and figures of sweeps, beside the published numbers",
     "sweep": "run the trials of an experiment, here, on SLURM or through W&B",
 }
 """Commands that are modules of the same name, with `add_arguments` and `main`."""

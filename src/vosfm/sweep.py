@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "extra", metavar="ARGUMENT", nargs="*", help="behind --: further arguments of every trial"
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="folder of the sweep (default runs/sweeps/FOLDER/FILE)"
+        "--out", metavar="DIR", help="folder of the sweep (default runs/sweeps/SYSTEM/STUDY)"
     )
     parser.add_argument(
         "--where",
@@ -81,7 +81,7 @@ def main(args: argparse.Namespace) -> None:
     if args.seeds is not None:
         sweep = sweep.with_seeds(args.seeds)
     path = sweep.path.resolve()
-    out = Path(args.out or Path("runs", "sweeps", path.parent.name, path.stem))
+    out = Path(args.out or Path("runs", "sweeps", *_study(path)))
     options = {"arguments": args.extra}
     if args.where == "wandb":
         _online(sweep, out, options, args)
@@ -137,3 +137,11 @@ def _option(told: str) -> tuple[str, Any]:
     if not (key and equals):
         raise InputError(f"--slurm {told}: give KEY=VALUE")
     return key, yaml.safe_load(value)
+
+
+def _study(path: Path) -> tuple[str, ...]:
+    """What a sweep is called: its path below a folder `experiments`, else folder and file."""
+    parts = path.resolve().with_suffix("").parts
+    if "experiments" not in parts[:-1]:
+        return parts[-2:]
+    return parts[len(parts) - parts[::-1].index("experiments") :]

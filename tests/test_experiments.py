@@ -1,0 +1,203 @@
+"""Every experiment is a sweep that W&B takes: full ones build, small ones run."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+from lightning.pytorch.cli import LightningArgumentParser
+
+from vosfm import Segmenter, zoo
+from vosfm.cli import main
+from vosfm.lightning_cli import TaskCLI, spell_out
+from vosfm.sweeping import command, sweep_file
+from vosfm.sweeping.sweep_file import SEED
+from vosfm.sweeping.trials import Trial, expand
+
+ROOT = zoo.CONFIGS.parent / "experiments"
+RESULTS = ROOT / "results"
+ALL = sorted(path for path in ROOT.rglob("*.yaml") if RESULTS not in path.parents)
+SMALL = [path for path in ALL if path.parent.name == "small"]
+FULL = [path for path in ALL if path not in SMALL]
+
+FAST = {
+    "fit": (
+        "--data.init_args.train.init_args.clips=2",
+        "--data.init_args.train.init_args.size=[64,64]",
+        "--data.init_args.batch_size=2",
+        "--data.init_args.validate.init_args.length=4",
+        "--data.init_args.validate.init_args.size=[64,96]",
+        "--data.init_args.validate.init_args.seeds=[7]",
+        "--trainer.fast_dev_run=1",
+    ),
+    "test": (
+        "--data.init_args.test.init_args.length=4",
+        "--data.init_args.test.init_args.size=[64,96]",
+        "--data.init_args.test.init_args.seeds=[7]",
+        "--trainer.fast_dev_run=1",
+    ),
+}
+"""What makes a command of the small experiments a matter of seconds."""
+
+LIKE_ANOTHER = {
+    *(f"mmpm/small/{name}" for name in ("update_interval", "memory_size", "memory_filter")),
+    *(f"sam2long/small/{name}" for name in ("pathways", "iou_threshold", "uncertainty")),
+}
+"""Small experiments that do what one beside them does, with other numbers."""
+
+TOGETHER = {
+    "interval": [f"memory.init_args.banks.{b}" for b in ("temporal", "sequential")],
+    "identities": ["mask_encoder", "decoder"],
+}
+"""Arguments that parts of a model have in common."""
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(ROOT).with_suffix(""))
+
+
+def trials(path: Path) -> list[Trial]:
+    return expand(sweep_file.read(path))
+
+
+def words(path: Path, trial: Trial, *extra: str) -> list[str]:
+    """The command of a trial, without the program."""
+    return command.words(sweep_file.read(path), trial, extra, Path("out"))[1:]
+
+
+class Read(TaskCLI):
+    """A command that is read, and does nothing."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Those of the experiments."""
+        return {name: skip for name, skip in TaskCLI.subcommands().items() if name in FAST}
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+    def _add_configure_optimizers_method_to_model(self, subcommand: str | None) -> None:
+        pass
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+@cache
+def parser() -> LightningArgumentParser:
+    """What reads commands; it takes longer to make than to use."""
+    command = ["test", "--config", "model/aot_nano", "--config", "data/procedural"]
+    return Read(command).parser
+
+
+def parsed(arguments: list[str]) -> Any:
+    """The options of a command, all of them."""
+    return parser().parse_args(spell_out(arguments))[arguments[0]]
+
+
+def on_meta(options: Any) -> Segmenter:
+    """The model of a command, without memory for its weights."""
+    building = ArgumentParser(exit_on_error=False)
+    building.add_argument("--model", type=Segmenter)
+    config = building.parse_object({"model": options.model.segmenter.as_dict()})
+    with torch.device("meta"):
+        built = building.instantiate(config).model
+    assert isinstance(built, Segmenter)
+    return built
+
+
+@pytest.mark.parametrize("path", ALL, ids=label)
+def test_an_experiment_is_a_sweep_of_one_metric(path: Path) -> None:
+    sweep = sweep_file.read(path)
+    command.check(sweep)
+    assert (sweep.method, sweep.maximize) == ("grid", True)
+    (trial, *_) = expand(sweep)
+    stage = {"fit": "val", "test": "test"}[words(path, trial)[0]]
+    assert sweep.metric == f"{stage}/J&F"
+    seeds = sweep.parameters[SEED].listed()
+    assert seeds == ([0, 1, 2] if path in SMALL else [0])
+    varied = [name for name, one in sweep.parameters.items() if len(one.listed() or ()) > 1]
+    assert set(varied) - {SEED} or path.stem == "train"
+
+
+def test_small_experiments_are_those_of_the_papers() -> None:
+    small = {(path.parents[1].name, path.stem) for path in SMALL if path.stem != "train"}
+    assert small == {(path.parent.name, path.stem) for path in FULL}
+
+
+def test_the_grid_of_mmpm_has_36_cells() -> None:
+    cells = trials(ROOT / "mmpm" / "grid.yaml")
+    assert len({tuple(trial.parameters.values()) for trial in cells}) == len(cells) == 36
+
+
+@pytest.mark.parametrize("path", FULL, ids=label)
+def test_a_full_experiment_builds(path: Path) -> None:
+    check_built(path, trials(path)[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", FULL, ids=label)
+def test_every_arm_of_a_full_experiment_builds(path: Path) -> None:
+    for trial in trials(path):
+        check_built(path, trial)
+
+
+def check_built(path: Path, trial: Trial) -> None:
+    options = parsed(words(path, trial))
+    on_meta(options)
+    for name, value in trial.parameters.items():
+        last = name.rpartition(".")[2]
+        for part in TOGETHER.get(last, ()):
+            assert options[f"model.segmenter.init_args.{part}.init_args.{last}"] == value
+
+
+@pytest.mark.parametrize("path", [p for p in SMALL if label(p) not in LIKE_ANOTHER], ids=label)
+def test_a_small_experiment_runs(path: Path) -> None:
+    run(path, trials(path)[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SMALL, ids=label)
+def test_every_arm_of_a_small_experiment_runs(path: Path) -> None:
+    for trial in trials(path):
+        if trial.parameters[SEED] == 0:
+            run(path, trial)
+
+
+def test_no_experiment_is_left_out() -> None:
+    assert set(map(label, SMALL)) > LIKE_ANOTHER
+
+
+def run(path: Path, trial: Trial) -> None:
+    given = [word for word in words(path, trial) if not word.startswith("--ckpt_path=")]
+    assert main([*given, *FAST[given[0]]]) == 0
+
+
+@pytest.mark.parametrize("path", [p for p in SMALL if p.stem == "train"], ids=label)
+def test_what_is_trained_is_what_is_tested(path: Path) -> None:
+    option = "--trainer.callbacks.init_args.dirpath="
+    (folder,) = [w.removeprefix(option) for w in words(path, trials(path)[0]) if option in w]
+    tested = [words(other, trials(other)[0]) for other in path.parent.glob("*.yaml")]
+    read = {word for given in tested for word in given if word.startswith("--ckpt_path=")}
+    assert read == {f"--ckpt_path={folder}/seed${{.seed_everything}}.ckpt"}
+
+
+def test_weights_lie_where_an_experiment_looks_for_them(tmp_path: Path) -> None:
+    folder = ROOT / "lvos" / "small"
+    path = folder / "train.yaml"
+    once = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=1")
+    fast = [option for option in FAST["fit"] if "fast_dev_run" not in option]
+    assert main([*words(path, trials(path)[1]), *fast, *once]) == 0
+    assert [p.name for p in tmp_path.glob("runs/start/*/*")] == ["seed1.ckpt"]
+    path = folder / "oracles.yaml"
+    assert main([*words(path, trials(path)[1]), *FAST["test"]]) == 0
+    assert main([*words(path, trials(path)[2]), *FAST["test"]]) == 2  # of a seed that has none
