@@ -134,6 +134,14 @@ def test_small_experiments_are_those_of_the_papers() -> None:
     assert small == {(path.parent.name, path.stem) for path in FULL}
 
 
+def test_every_layer_of_a_study_is_a_part_of_one() -> None:
+    there = {f"study/{path.stem}" for path in (zoo.CONFIGS / "study").glob("*.yaml")}
+    used = {word for path in ALL for trial in trials(path) for word in words(path, trial)}
+    assert there == {
+        name for word in used if (name := word.removeprefix("--config=")).startswith("study/")
+    }
+
+
 def test_the_grid_of_mmpm_has_36_cells() -> None:
     cells = trials(ROOT / "mmpm" / "grid.yaml")
     assert len({tuple(trial.parameters.values()) for trial in cells}) == len(cells) == 36
