@@ -407,7 +407,6 @@ def packing(out: Path, workers: int) -> None:
     ("workers", "kills"),
     [
         (1, 4),
-        pytest.param(1, 20, marks=pytest.mark.slow),
         pytest.param(2, 4, marks=pytest.mark.slow),
     ],
 )
