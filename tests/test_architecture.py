@@ -15,7 +15,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
-        "errors types files processes",
+        "errors types files processes progress",
         "ops schedules flow",
         "layers",
         "encoders mask_encoders memory decoders prompters identification proposals prompts losses "

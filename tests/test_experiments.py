@@ -14,8 +14,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 from vosfm import Segmenter, zoo
 from vosfm.cli import main
 from vosfm.lightning_cli import TaskCLI, spell_out
+from vosfm.report.results import SEED
 from vosfm.sweeping import command, sweep_file
-from vosfm.sweeping.sweep_file import SEED
 from vosfm.sweeping.trials import Trial, expand
 
 ROOT = zoo.CONFIGS.parent / "experiments"

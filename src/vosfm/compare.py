@@ -83,8 +83,10 @@ def peers(
         return {}
     given = {} if sam_checkpoint is None else {"checkpoint": sam_checkpoint}
     prompter = zoo.build_prompter(sam, **given)
-    segmenter = zoo.build(model)
-    load(segmenter, checkpoint)
+    segmenter = None
+    if "deva" in names:
+        segmenter = zoo.build(model)
+        load(segmenter, checkpoint)
     return {name: build(name, prompter, segmenter) for name in names}
 
 

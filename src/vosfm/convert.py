@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rich.console import Console
-from rich.progress import track as advancing
-
 import vosfm.data.formats  # noqa: F401  # fills the registry
 from vosfm.data.claim import claim, write_json
 from vosfm.data.formats.format import FORMATS, Format, format_named
@@ -23,6 +20,7 @@ from vosfm.data.writers import WRITERS, Plan, Writer
 from vosfm.data.writers.losses import losses
 from vosfm.errors import InputError
 from vosfm.processes import each
+from vosfm.progress import shown
 
 RECORD, MAPPING = "conversion.json", "mapping.json"
 """What was converted, by which an interrupted run goes on; and what has another name now."""
@@ -267,15 +265,7 @@ def _job(writer: Writer, truth: Truth, files: tuple[Path, ...] | None, frames: F
 
 def _written(jobs: Sequence[Job], workers: int) -> Iterator[list[str]]:
     """Write sequences, and show how far it is."""
-    console = Console(stderr=True)
-    yield from advancing(
-        each(write_sequence, jobs, workers, __name__),
-        "converting",
-        total=len(jobs),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    return shown(each(write_sequence, jobs, workers, __name__), "converting", len(jobs))
 
 
 def _renamed(job: Job) -> dict[str, dict[str, Any]]:

@@ -132,6 +132,21 @@ def sort_out(
     return Sorted(masks, drawn)
 
 
+def check_end(frames: Iterable[int], end: int) -> None:
+    """Check that a video has the frames that something is given with.
+
+    Args:
+        frames: their indices.
+        end: of the video, behind its last frame.
+
+    Raises:
+        InputError: if one of them is not in it.
+    """
+    late = [index for index in frames if not 0 <= index < end]
+    if late:
+        raise InputError(f"prompt for frame {late[0]}: the video has frames 0 to {end - 1}")
+
+
 def check_drawn(prompts: Mapping[int, Mapping[int, Given]], length: int, size: Size) -> None:
     """Check the boxes and points of a video before its first frame is looked at.
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console, Group
-from rich.progress import track as advancing
 from rich.table import Table
 
 import vosfm.data.formats  # noqa: F401  # fills the registry
@@ -34,6 +33,7 @@ from vosfm.data.truth import Truth
 from vosfm.errors import InputError
 from vosfm.files import whole
 from vosfm.processes import each
+from vosfm.progress import shown
 
 DATASET, SEQUENCES, OBJECTS = "dataset.json", "sequences.csv", "objects.csv"
 """The files that `--out` gets."""
@@ -98,15 +98,7 @@ def main(args: argparse.Namespace) -> None:
     if not truths:
         raise InputError(f"{args.root}: no sequence; check the root and the split")
     dataset = DatasetStatistics()
-    console = Console(stderr=True)
-    found = advancing(
-        statistics(truths, args.workers),
-        "counting",
-        total=len(truths),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    found = shown(statistics(truths, args.workers), "counting", len(truths))
     with _files(args.out) as files:
         for sequence in found:
             dataset.add(sequence)

@@ -10,9 +10,10 @@ import yaml
 from rich.console import Console
 
 from vosfm.errors import InputError
+from vosfm.report.results import RESULTS
 from vosfm.sweeping import command, online, sweep_file
 from vosfm.sweeping.board import Board
-from vosfm.sweeping.folder import RESULTS, SweepFolder
+from vosfm.sweeping.folder import SweepFolder
 from vosfm.sweeping.launcher import Launcher
 from vosfm.sweeping.local import Local
 from vosfm.sweeping.runner import Runner
@@ -80,8 +81,7 @@ def main(args: argparse.Namespace) -> None:
         raise InputError("--slurm is of --where slurm alone")
     if args.seeds is not None:
         sweep = sweep.with_seeds(args.seeds)
-    path = sweep.path.resolve()
-    out = Path(args.out or Path("runs", "sweeps", *_study(path)))
+    out = Path(args.out or Path("runs", "sweeps", *_study(sweep.path)))
     options = {"arguments": args.extra}
     if args.where == "wandb":
         _online(sweep, out, options, args)

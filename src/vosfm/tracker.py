@@ -19,7 +19,7 @@ from vosfm.memory.footprint import footprint
 from vosfm.memory.turnover import evictions
 from vosfm.pace import DepthRule, FixedDepth
 from vosfm.prompters import Prompter
-from vosfm.prompts import Given, to_masks
+from vosfm.prompts import Given, check_end, to_masks
 from vosfm.search import Beam, Final, Greedy, Search
 from vosfm.segmenter import Segmenter
 from vosfm.types import Box, Features, Points, State, When
@@ -155,12 +155,12 @@ class Tracker:
         if self._beam is None and not prompts:
             raise InputError("nothing to track: give the masks of at least one frame")
         if isinstance(frames, Sized):
-            self._check_end(prompts, self.time + len(frames))
+            check_end(prompts, self.time + len(frames))
         for frame in frames:
             results = self.step(frame, prompts.get(self.time))
             del frame  # before the caller works on the masks, and before the next one is read
             yield from results
-        self._check_end(prompts, self.time)
+        check_end(prompts, self.time)
         if self._beam is not None:
             self._beam, finals = self.search.flush(self.segmenter, self._beam)
             yield from map(_result, finals)
@@ -191,7 +191,7 @@ class Tracker:
             self._beam = self.search.start(replace(state, time=self._skipped))
         if self._beam is None:
             self._skipped += 1
-            return [_nothing(self.time - 1, size)]
+            return [nothing(self.time - 1, size)]
         state = self._beam.state
         if size != state.size:
             raise InputError(
@@ -201,7 +201,7 @@ class Tracker:
         if not prompts and not bool(state.objects.alive.any()):
             beam, finals = self.search.flush(self.segmenter, self._beam)
             self._beam = replace(beam, state=replace(state, time=state.time + 1))
-            return [*map(_result, finals), _nothing(state.time, size)]
+            return [*map(_result, finals), nothing(state.time, size)]
         depth = None
         if self.depth is not None and not prompts:
             depth = self.depth.choose(self.segmenter.depths)
@@ -336,11 +336,6 @@ class Tracker:
                 "banks, track fewer objects at once, or raise the limit"
             )
 
-    def _check_end(self, prompts: Prompts, end: int) -> None:
-        late = [index for index in prompts if not 0 <= index < end]
-        if late:
-            raise InputError(f"prompt for frame {late[0]}: the video has frames 0 to {end - 1}")
-
 
 def _bank(name: str) -> str:
     """The bank's own name; a view of an augmented model goes before it."""
@@ -351,7 +346,8 @@ def _mebibytes(count: int) -> str:
     return f"{count / 2**20:,.0f} MiB"
 
 
-def _nothing(time: int, size: tuple[int, int]) -> Result:
+def nothing(time: int, size: tuple[int, int]) -> Result:
+    """The result of a frame (H, W) without objects."""
     return Result(time, (), np.zeros((0, *size), bool), np.zeros(0, np.float32))
 
 

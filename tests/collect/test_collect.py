@@ -172,7 +172,9 @@ def test_what_is_there_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         jobs,
         "_collect",
-        lambda recipe, job, folders: done.append(job.clip) or collect_one(recipe, job, folders),
+        lambda recipe, tools, job, folders: (
+            done.append(job.clip) or collect_one(recipe, tools, job, folders)
+        ),
     )
     assert collect_davis(root, out) == 0
     assert done == ["two_00000"]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-
-from rich.console import Console
-from rich.progress import track as advancing
 
 from vosfm.collect.corpus import Corpus
 from vosfm.collect.engines import Engine, Processes
 from vosfm.collect.jobs import Failure, Job, collect_clip, cut_source
 from vosfm.collect.recipe import Recipe
 from vosfm.collect.sources import Source
+from vosfm.progress import shown
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -79,14 +77,14 @@ def collect(
         jobs: list[Job] = []
         failures: list[Failure] = []
         cutting = doing.each(partial(cut_source, recipe, corpus.root), sources, _lost_source)
-        for cut in _shown(cutting, "cutting", len(sources)):
+        for cut in shown(cutting, "cutting", len(sources)):
             if isinstance(cut, Failure):
                 failures.append(cut)
             else:
                 jobs += cut
         left = [job for job in jobs if not corpus.has(job.clip)]
         done = doing.each(partial(collect_clip, recipe, corpus.root), left, _lost_clip)
-        failures += [failure for failure in _shown(done, "collecting", len(left)) if failure]
+        failures += [failure for failure in shown(done, "collecting", len(left)) if failure]
         names = sorted(job.clip for job in jobs if corpus.has(job.clip))
         clips = {name: corpus.record(name) for name in names}
         failures.sort(key=lambda failure: failure.name)
@@ -108,16 +106,3 @@ def _lost_source(source: Source, reason: str) -> Failure:
 
 def _lost_clip(job: Job, reason: str) -> Failure:
     return Failure(job.clip, reason)
-
-
-def _shown(answers: Iterator[Answer], what: str, total: int) -> Iterator[Answer]:
-    """Show how far it is, on a terminal."""
-    console = Console(stderr=True)
-    yield from advancing(
-        answers,
-        what,
-        total=total,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

@@ -23,10 +23,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vosfm.data.claim import write_json
 from vosfm.data.fields import read_json
 from vosfm.data.formats.mug_vos_train import FRAMES, MASKS
 from vosfm.errors import InputError
-from vosfm.files import whole
 
 COLLECTION, MANIFEST, RECORDS = "collection.json", "manifest.json", ".records"
 _PARTIAL = ".*.partial"
@@ -63,7 +63,7 @@ class Corpus:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             if not path.is_file():
-                _write_json(path, collection)
+                write_json(path, collection)
             for folder in (self.pictures, self.masks, self._clips, self._cuts):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -88,7 +88,7 @@ class Corpus:
 
     def keep_cuts(self, source: str, clips: list[list[int]]) -> None:
         """Note the frames of each clip of a video."""
-        _write_json(self._cuts / f"{source}.json", clips)
+        write_json(self._cuts / f"{source}.json", clips)
 
     def has(self, clip: str) -> bool:
         """Whether a clip is there, whole."""
@@ -117,7 +117,7 @@ class Corpus:
                 raise ValueError(f"no record of clip {clip}")
             # Whoever finds the masks finds everything.
             _place(partial[0], self.pictures / clip)
-            _write_json(self._clips / f"{clip}.json", folders.record)
+            write_json(self._clips / f"{clip}.json", folders.record)
             _place(partial[1], self.masks / clip)
         except BaseException:
             if not self.has(clip):
@@ -130,7 +130,7 @@ class Corpus:
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Write what became of the collection."""
-        _write_json(self.root / MANIFEST, manifest)
+        write_json(self.root / MANIFEST, manifest)
 
     def _clear(self) -> None:
         """Remove what a killed run left unfinished."""
@@ -183,8 +183,3 @@ def _place(partial: Path, final: Path) -> None:
     """Give a whole folder its name; one that has it already is the same."""
     if not final.is_dir():
         partial.replace(final)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -17,9 +17,9 @@ from vosfm.collect.corpus import ClipFolders, Corpus
 from vosfm.collect.cutting import cut
 from vosfm.collect.following import TrackedMask, follow
 from vosfm.collect.oracle import Oracle
-from vosfm.collect.recipe import Recipe, tools_of
+from vosfm.collect.recipe import Recipe, Tools, tools_of
 from vosfm.collect.sources import Source, rate_of
-from vosfm.data.images import resize_image
+from vosfm.data.images import encode_jpeg, resize_image
 from vosfm.data.rle import encode
 from vosfm.data.video import VOID, Image, Mask, Video
 from vosfm.errors import InputError
@@ -103,10 +103,10 @@ def collect_clip(recipe: Recipe, root: Path, job: Job) -> Failure | None:
     if corpus.has(job.clip):
         return None
     with _one_thread():
-        tools_of(recipe)
+        tools = tools_of(recipe)
         try:
             with _writing(root), corpus.writing(job.clip) as folders:
-                folders.record = _collect(recipe, job, folders)
+                folders.record = _collect(recipe, tools, job, folders)
         except _UnwritableError:
             raise
         except InputError as error:
@@ -132,14 +132,13 @@ def _cut(recipe: Recipe, source: Source) -> list[list[int]]:
     return clips
 
 
-def _collect(recipe: Recipe, job: Job, folders: ClipFolders) -> dict[str, Any]:
+def _collect(recipe: Recipe, tools: Tools, job: Job, folders: ClipFolders) -> dict[str, Any]:
     """Write the pictures and tracks of a clip; returns what is to be known of it."""
     video = job.source.open()
     size = _target(video.size, recipe.short_edge)
     oracle = None
     if recipe.needs_truth:
         oracle = Oracle(_truth(video, job.frames, size), seed=recipe.seed_of(job.clip))
-    tools = tools_of(recipe)
     frames = _frames(video, job.frames, size, folders.pictures)
     proposer, segmenter = tools.of_clip(recipe, oracle)
     seed = recipe.seed_of(job.clip)
@@ -206,9 +205,7 @@ def _frames(
         if files is not None and frame is image and _is_jpeg(files[index]):
             file.write_bytes(files[index].read_bytes())
         else:
-            bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-            _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-            file.write_bytes(data.tobytes())
+            file.write_bytes(encode_jpeg(frame, _QUALITY))
         yield frame
         following = next(wanted, None)
         if following is None:

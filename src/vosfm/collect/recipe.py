@@ -127,7 +127,7 @@ class Tools:
         if oracle is not None:
             return oracle, segmenter
         return Grid(
-            segmenter.at_image_size(),
+            segmenter,
             recipe.settings.points_per_side,
             recipe.bounds.quality,
             recipe.bounds.stability,

@@ -48,12 +48,12 @@ def prompted(
     with _same_chance():
         segmenter = zoo.build(name)
     with _named(name):
-        PromptedModel(segmenter, batch)
+        asked = PromptedModel(segmenter.to(device), batch)
     if checkpoint is not None:
         load(segmenter, checkpoint)
     if isinstance(segmenter.decoder, Sam2Decoder):
         segmenter.decoder.multimask_points = sys.maxsize
-    return PromptedModel(segmenter.to(device), batch)
+    return asked
 
 
 def flow_named(name: str, weights: str | None = None, device: torch.device | str = "cpu") -> Flow:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vosfm.data.datasets import to_clip
 from vosfm.data.transforms import ColorJitter, Shot, View
-from vosfm.data.video import Annotation, Image, Mask, Video
+from vosfm.data.video import Annotation, Image, Mask, Video, in_order
 from vosfm.data.warps import Warp, WholeFrame
 from vosfm.errors import InputError
 from vosfm.types import Clip, Size
@@ -125,7 +125,9 @@ class ClipDrawer:
         notes = {i: _annotation(video, i) for i in sorted(set(indices))}
         images = {i: _frame(video, i) for i in notes}
         ids = self._good(video, indices, notes[indices[0]].object_ids)
-        masks = np.stack([_rows(notes[i], ids, video.size) for i in indices])
+        masks = np.stack(
+            [in_order(ids, notes[i].object_ids, notes[i].masks, video.size) for i in indices]
+        )
         void = _voids([notes[i].void for i in indices], video.size)
         shot = Shot(tuple(images[i] for i in indices), masks, void)
         return self.warp(shot, self.size, rng)
@@ -225,13 +227,6 @@ def _annotation(video: Video, index: int) -> Annotation:
     if annotation is None:
         raise InputError(f"{video.name}: frame {index} has no mask any more; check the masks")
     return annotation
-
-
-def _rows(annotation: Annotation, ids: Sequence[int], size: Size) -> Mask:
-    """Masks (O, H, W) of these objects, empty where the frame does not show one."""
-    rows = dict(zip(annotation.object_ids, annotation.masks, strict=True))
-    empty = np.zeros(size, dtype=np.bool_)
-    return _stacked([rows.get(i, empty) for i in ids], size)
 
 
 def _stacked(masks: Sequence[Mask], size: Size) -> Mask:

@@ -145,3 +145,15 @@ def resize_image(image: Image, size: tuple[int, int]) -> Image:
     shrinks = size[0] < image.shape[0] or size[1] < image.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, size[::-1], interpolation=how), dtype=np.uint8)
+
+
+def encode_jpeg(image: Image, quality: int) -> bytes:
+    """Encode a picture as the bytes of a JPEG.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        quality: 1 to 100.
+    """
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vosfm.errors import InputError
 from vosfm.prompters import Prompter
-from vosfm.prompts import Given, to_masks
-from vosfm.tracker import Prompts, Result
+from vosfm.prompts import Given, check_end, to_masks
+from vosfm.tracker import Prompts, Result, nothing
 from vosfm.types import Box, Points
 
 Image = NDArray[np.uint8]
@@ -120,7 +120,7 @@ class FrameByFrame(Peer, Generic[View, Known]):
         view: View | None = None
         for index, frame, given in prompted(frames, prompts or {}, self.exclusive, self._predict):
             if not known and not given:
-                yield nothing(index, frame)
+                yield nothing(index, (frame.shape[0], frame.shape[1]))
                 continue
             view = self.look(frame, index, view)
             old = {i: one for i, one in known.items() if i not in given}
@@ -188,7 +188,7 @@ def checked(frames: Iterable[Image], prompts: Prompts) -> Iterator[Image]:
             past the end.
     """
     if isinstance(frames, Sized):
-        _check_end(prompts, len(frames))
+        check_end(prompts, len(frames))
     size, count = None, 0
     for count, frame in enumerate(frames, 1):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
@@ -202,7 +202,7 @@ def checked(frames: Iterable[Image], prompts: Prompts) -> Iterator[Image]:
                 f"{size[0]}x{size[1]}: resize the frames, or track another stream"
             )
         yield frame
-    _check_end(prompts, count)
+    check_end(prompts, count)
 
 
 def settle(
@@ -227,20 +227,9 @@ def settle(
     return masks | dict(given)
 
 
-def nothing(index: int, frame: Image) -> Result:
-    """The result of a frame without objects."""
-    return Result(index, (), np.zeros((0, *frame.shape[:2]), bool), np.zeros(0, np.float32))
-
-
 def to_tensor(frame: Image) -> Tensor:
     """A frame as encoders take it, (1, 3, H, W) in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float() / 255
-
-
-def _check_end(prompts: Prompts, end: int) -> None:
-    late = [index for index in prompts if not 0 <= index < end]
-    if late:
-        raise InputError(f"prompt for frame {late[0]}: the video has frames 0 to {end - 1}")
 
 
 def _masks(

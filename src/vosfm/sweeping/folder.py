@@ -14,13 +14,11 @@ from typing import Any, Literal
 
 from vosfm.errors import InputError
 from vosfm.files import whole
+from vosfm.report.results import RESULTS
 from vosfm.sweeping.sweep_file import Sweep
 from vosfm.sweeping.trials import Trial
 
 Status = Literal["running", "finished", "failed"]
-
-RESULTS = "results.jsonl"
-"""A line for each finished trial."""
 
 _OPTIONS = "options.json"
 _PATIENCE = 5.0  # seconds for the trials of a sweep that was just killed to be gone

@@ -13,10 +13,8 @@ import yaml
 
 from vosfm.errors import InputError
 from vosfm.files import read_bytes
+from vosfm.report.results import SEED
 from vosfm.sweeping.parameters import Parameter, parameter
-
-SEED = "seed_everything"
-"""The parameter that seeds a run."""
 
 KEYS: Mapping[str, type | tuple[type, ...]] = {
     "apiVersion": str,

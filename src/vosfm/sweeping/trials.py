@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from vosfm.errors import InputError
+from vosfm.report.results import SEED
 from vosfm.sweeping.parameters import Value
-from vosfm.sweeping.sweep_file import SEED, Sweep
+from vosfm.sweeping.sweep_file import Sweep
 
 _LONGEST = 60  # letters of a readable name
 

@@ -11,7 +11,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from vosfm.data.images import decode_image, jpeg_size
+from vosfm.data.images import decode_image, encode_jpeg, jpeg_size
 from vosfm.data.shards.columns import Columns
 from vosfm.data.shards.description import KEY, MOST_PIXELS, Description
 from vosfm.data.shards.sample import Packed, pack_sample
@@ -247,9 +247,7 @@ def _wanted_size(size: tuple[int, int], short_edge: int | None) -> tuple[int, in
 def _jpeg(image: Image, size: tuple[int, int], quality: int) -> bytes:
     if image.shape[:2] != size:
         image = np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
+    return encode_jpeg(image, quality)
 
 
 def _smaller(masks: Mask, size: tuple[int, int]) -> Mask:

@@ -10,9 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import track as advancing
-
 from vosfm.data.claim import claim
 from vosfm.data.datasets import Videos
 from vosfm.data.formats.layout import chosen
@@ -25,6 +22,7 @@ from vosfm.data.video import Video
 from vosfm.errors import InputError
 from vosfm.files import whole
 from vosfm.processes import each
+from vosfm.progress import shown
 
 RECORD = "packing.json"
 """What was packed and how, by which an interrupted run goes on."""
@@ -127,7 +125,7 @@ def pack(
     jobs = (_Job(_video(videos, at[name]), skips.get(name, 0), how) for name in left)
     bare: dict[str, int] = {}
     packed = zip(left, each(pack_video, jobs, workers, __name__), strict=True)
-    clips = _clips(_shown(packed, "packing", len(left)), bare)
+    clips = _clips(shown(packed, "packing", len(left)), bare)
     keys = {entry.key for one in written for entry in one.shard.samples}
     written += write_shards(_once(clips, keys), out, shard_size, resumed)
     index = ShardIndex(
@@ -157,7 +155,7 @@ def check(root: str | os.PathLike[str]) -> ShardIndex:
     """
     index = ShardIndex.read(root)
     broken = []
-    for number, shard in enumerate(_shown(index.shards, "checking", len(index.shards))):
+    for number, shard in enumerate(shown(index.shards, "checking", len(index.shards))):
         digest, count = hashlib.sha256(), 0
         try:
             with Source(index.url(number), "shard") as source:
@@ -262,16 +260,3 @@ def _warnings(bare: Mapping[str, int], videos: int) -> Iterator[str]:
             f"{len(bare)} of {videos} videos lose {sum(bare.values())} pictures without masks (the "
             f"first is {next(iter(bare))}); keep them with --pictures all"
         )
-
-
-def _shown(items: Iterable[Item], doing: str, count: int) -> Iterator[Item]:
-    """Show how far it is."""
-    console = Console(stderr=True)
-    yield from advancing(
-        items,
-        doing,
-        total=count,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
