@@ -56,9 +56,27 @@ TOGETHER = {
 """Arguments that parts of a model have in common."""
 
 
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where trials run, with the weights that small experiments find there."""
+    folder = tmp_path_factory.mktemp("place")
+    for path in (ROOT / "aot/small/train.yaml", ROOT / "mmpm/small/train.yaml"):
+        options = parsed(words(path, trials(path)[0]))
+        model = on_meta(options).to_empty(device="cpu")
+        where = next(
+            folder / callback.init_args.dirpath
+            for callback in options.trainer.callbacks
+            if callback.class_path.endswith("ModelCheckpoint")
+        )
+        where.mkdir(parents=True)
+        weights = {key: torch.zeros_like(value) for key, value in model.state_dict().items()}
+        torch.save(weights, where / "seed0.ckpt")
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def _here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
 
 
 def label(path: Path) -> str:
@@ -124,7 +142,8 @@ def test_an_experiment_is_a_sweep_of_one_metric(path: Path) -> None:
     stage = {"fit": "val", "test": "test"}[words(path, trial)[0]]
     assert sweep.metric == f"{stage}/J&F"
     seeds = sweep.parameters[SEED].listed()
-    assert seeds == ([0, 1, 2] if path in SMALL else [0])
+    alone = path in FULL or label(path) == "aot/small/train"
+    assert seeds == ([0] if alone else [0, 1, 2])
     varied = [name for name, one in sweep.parameters.items() if len(one.listed() or ()) > 1]
     assert set(varied) - {SEED} or path.stem == "train"
 
@@ -200,22 +219,43 @@ def run(path: Path, trial: Trial) -> None:
     assert main([*given, *FAST[given[0]]]) == 0
 
 
-@pytest.mark.parametrize("path", [p for p in SMALL if p.stem == "train"], ids=label)
-def test_what_is_trained_is_what_is_tested(path: Path) -> None:
+def kept_in(path: Path) -> str:
+    """Where a small training keeps its weights."""
     option = "--trainer.callbacks.init_args.dirpath="
     (folder,) = [w.removeprefix(option) for w in words(path, trials(path)[0]) if option in w]
+    return folder
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in SMALL if p.stem == "train" and "aot" not in p.parts], ids=label
+)
+def test_what_is_trained_is_what_is_tested(path: Path) -> None:
+    folder = kept_in(path)
     tested = [words(other, trials(other)[0]) for other in path.parent.glob("*.yaml")]
     read = {word for given in tested for word in given if word.startswith("--ckpt_path=")}
     assert read == {f"--ckpt_path={folder}/seed${{.seed_everything}}.ckpt"}
 
 
-def test_weights_lie_where_an_experiment_looks_for_them(tmp_path: Path) -> None:
+def test_encoders_that_are_known_have_been_trained() -> None:
+    encoders = {f"{kept_in(ROOT / s / 'small/train.yaml')}/seed0.ckpt" for s in ("aot", "mmpm")}
+    arms = [trials(path)[-1] for path in SMALL]
+    used = {parsed(words(p, arm)).model.backbone for p, arm in zip(SMALL, arms, strict=True)}
+    assert used == {None, *encoders}
+
+
+def test_weights_lie_where_an_experiment_looks_for_them(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    known = Path("runs/start/aot_nano/seed0.ckpt")
+    known.parent.mkdir(parents=True)
+    known.symlink_to(place / known)
     folder = ROOT / "lvos" / "small"
     path = folder / "train.yaml"
     once = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=1")
     fast = [option for option in FAST["fit"] if "fast_dev_run" not in option]
     assert main([*words(path, trials(path)[1]), *fast, *once]) == 0
-    assert [p.name for p in tmp_path.glob("runs/start/*/*")] == ["seed1.ckpt"]
+    assert [p.name for p in tmp_path.glob("runs/start/ddmemory_nano/*")] == ["seed1.ckpt"]
     path = folder / "oracles.yaml"
     assert main([*words(path, trials(path)[1]), *FAST["test"]]) == 0
     assert main([*words(path, trials(path)[2]), *FAST["test"]]) == 2  # of a seed that has none

@@ -418,7 +418,9 @@ def test_kills_at_random_moments(workers: int, kills: int, tmp_path: Path) -> No
     whole = tree(tmp_path / "at once")
     shards = len(whole) - 2
     assert shards > 3
-    rng, context, left = random.Random(kills), get_context("fork"), kills
+    # A process that is forked begins at once, but cannot have workers of its own.
+    context = get_context("fork" if workers == 1 else "spawn")
+    rng, left = random.Random(kills), kills
     found = set()
     for attempt in count():
         out = tmp_path / str(attempt)

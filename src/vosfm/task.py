@@ -64,8 +64,9 @@ class SegmentationTask(L.LightningModule):
             with; None for all. Training supervises all depths, with a loss that does so.
         weights: checkpoint to start from, of any kind that `vosfm.checkpoints.load` reads; None for
             the weights that the segmenter was built with.
-        backbone: checkpoint of an image classifier to start the encoder from, as
-            `vosfm.checkpoints.load_backbone` reads it; None for the encoder's own.
+        backbone: checkpoint of an image classifier, or of a segmenter with the same encoder, to
+            start the encoder from, as `vosfm.checkpoints.load_backbone` reads it; None for the
+            encoder's own.
         channels_last: lay out convolutions pixel by pixel, which is faster on CPUs and, in mixed
             precision, on GPUs; results differ by rounding.
 

@@ -130,3 +130,20 @@ def test_what_cannot_be_a_start(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such checkpoint"):
         load_backbone(segmenter, tmp_path / "nothing.pth")
     assert all(torch.equal(value, before[key]) for key, value in segmenter.state_dict().items())
+
+
+def test_the_encoder_of_another_segmenter(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    learned = vosfm.build("aot_nano")
+    _lively(learned)
+    task = {f"segmenter.{key}": value for key, value in learned.state_dict().items()}
+    run = tmp_path / "run.ckpt"
+    torch.save({"state_dict": {**task, "loss.weight": torch.zeros(1)}}, run)
+    for path in (run, _saved(learned, tmp_path)):
+        other = vosfm.build("ddmemory_nano")
+        load_backbone(other, path)
+        for key, value in other.encoder.state_dict().items():
+            assert torch.equal(value, learned.encoder.state_dict()[key]), key
+    with pytest.raises(InputError, match="another model: missing"):
+        load_backbone(vosfm.build("aot_t"), run)
+    load_backbone(vosfm.build("mmpm_tiny"), _saved(vosfm.build("mmpm_tiny"), tmp_path))

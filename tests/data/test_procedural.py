@@ -6,6 +6,7 @@ import pickle
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -215,6 +216,30 @@ def test_clips_are_functions_of_seed_epoch_and_index() -> None:
     assert 0.5 < clip.images.max() <= 1
     other = ProceduralClips(3, (64, 64), clips=4, parts=1, seed=1)
     assert not torch.equal(other[6].frames, clip.frames)
+
+
+def test_a_clip_is_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def clips(objects: int = 3, **more: object) -> ProceduralClips:
+        return ProceduralClips(2, (64, 80), objects, clips=4, parts=1, **more)  # type: ignore[arg-type]
+
+    folder = str(tmp_path / "rendered")
+    kept, plain = clips(folder=folder)[6], clips()[6]
+    others = clips(objects=1, folder=folder)[6], clips(folder=folder, seed=1)[6]
+    monkeypatch.setattr("vosfm.data.procedural.datasets.Scene", None)
+    for clip in (kept, clips(folder=folder)[6]):
+        assert torch.equal(clip.frames, plain.frames)
+        assert torch.equal(clip.masks, plain.masks)
+        assert torch.equal(clip.present, plain.present)
+        assert clip.names == plain.names
+    for other in others:
+        assert not torch.equal(other.frames, plain.frames)
+    with pytest.raises(TypeError):
+        clips(folder=folder)[7]
+    monkeypatch.undo()
+    for damaged in tmp_path.rglob("2.npz"):
+        damaged.write_bytes(damaged.read_bytes()[:500])
+    assert torch.equal(clips(folder=folder)[6].frames, plain.frames)
+    assert torch.equal(clips(folder=folder)[6].masks, plain.masks)
 
 
 def test_training_never_shows_a_held_out_scene() -> None:

@@ -1,4 +1,4 @@
-"""Weights of an image classifier into the encoder of a segmenter."""
+"""Weights of an image classifier, or of another segmenter's encoder, into an encoder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from vosfm.checkpoints.weights import fill, read_checkpoint, weights_in
 from vosfm.errors import InputError
 from vosfm.segmenter import Segmenter
 
+_ENCODER = ("segmenter.encoder.", "encoder.")  # in a run of ours, and in a segmenter's state dict
 _HEADS = ("classifier.", "fc.", "head.")
 _CONSTANT = ("relative_position_index", "attn_mask")  # what Swin computes from its window
 _MERGED_EARLY = "layers.0.downsample."  # where Swin's authors merge patches, and timm does not
@@ -22,25 +23,32 @@ _FOLDED_FIRST = {"dw": ("0.0", "0.1"), "proj": ("1", "2")}  # the first block do
 
 
 def load_backbone(segmenter: Segmenter, path: str | Path) -> None:
-    """Load what was trained to classify images, as the start of a training.
+    """Load an encoder that has learned before, as the start of a training.
 
     Args:
-        segmenter: the model, whose encoder has a timm backbone; filled in place, all or nothing.
-        path: of a file with the weights of the same architecture, by the key names of timm, of
-            torchvision or of Swin's authors, or of a MobileNetV2 whose normalisation was folded
-            into its convolutions (features.N.{expand,dw,proj}.{weight,bias}), as TensorFlow Lite
-            has it, made for images in [-1, 1]. Heads of classifiers, and stages that the encoder
-            leaves out, are passed over.
+        segmenter: the model, whose encoder is filled in place, all or nothing.
+        path: of a file with an image classifier of the architecture of the encoder's timm backbone,
+            by the key names of timm, of torchvision or of Swin's authors, or of a MobileNetV2 whose
+            normalisation was folded into its convolutions
+            (features.N.{expand,dw,proj}.{weight,bias}), as TensorFlow Lite has it, made for images
+            in [-1, 1]; heads of classifiers, and stages that the encoder leaves out, are passed
+            over. Or a checkpoint of another segmenter with an encoder like this one, whose other
+            parts are passed over.
 
     Raises:
         InputError: if the file cannot be read safely, weights of the backbone are missing, or a
             shape differs.
     """
     encoder = segmenter.encoder
+    weights = weights_in(read_checkpoint(path), path)
+    for prefix in _ENCODER:
+        trained = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        if trained:
+            fill(encoder, trained, path)
+            return
     backbone = getattr(encoder, "backbone", None)
     if not isinstance(backbone, torch.nn.Module):
         raise InputError(f"{path}: {type(encoder).__name__} has no backbone to load into")
-    weights = weights_in(read_checkpoint(path), path)
     weights = {
         key: value
         for key, value in weights.items()

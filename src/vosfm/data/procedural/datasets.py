@@ -8,9 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vosfm.data.datasets import Clips, Videos, to_clip
 from vosfm.data.procedural.difficulty import Absence, Difficulty
+from vosfm.data.procedural.rendered import Rendered
 from vosfm.data.procedural.scene import Scene
 from vosfm.data.procedural.shapes import PARTS
 from vosfm.data.video import Annotation, Image, Mask, Video
@@ -77,14 +79,22 @@ class ProceduralVideo(Video):
             difficulty if isinstance(difficulty, Difficulty) else Difficulty.level(difficulty)
         )
         self._parts = _count_parts(parts)
+        self._last: tuple[int, Image, NDArray[np.bool_]] | None = None
 
     @cached_property
     def _scene(self) -> Scene:
         return Scene((_HELD_OUT, self._seed), self.size, self._objects, self._difficulty)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the rendered textures: cheap to send to a worker."""
-        return {name: value for name, value in vars(self).items() if name != "_scene"}
+        """Everything but what is rendered: cheap to send to a worker."""
+        kept = {name: value for name, value in vars(self).items() if name != "_scene"}
+        return {**kept, "_last": None}
+
+    def _at(self, index: int) -> tuple[Image, NDArray[np.bool_]]:
+        """A frame and its masks; of the last one asked for, its annotation costs nothing."""
+        if self._last is None or self._last[0] != index:
+            self._last = (index, *self._scene.render(float(index)))
+        return self._last[1:]
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -100,7 +110,7 @@ class ProceduralVideo(Video):
     def frames(self, start: int = 0) -> Iterator[Image]:
         """The frames from `start` on, (H, W, 3) uint8 RGB, rendered one by one."""
         for index in range(start, len(self)):
-            yield self._scene.render(float(index))[0]
+            yield self._at(index)[0]
 
     def annotated(self) -> tuple[int, ...]:
         """All frames."""
@@ -108,7 +118,7 @@ class ProceduralVideo(Video):
 
     def annotation(self, index: int) -> Annotation:
         """The visible masks of a frame; an object that is out of sight has an empty one."""
-        masks = self._scene.render(float(index))[1]
+        masks = self._at(index)[1]
         return Annotation(self.object_ids, masks[_rows(self._objects, self._parts)])
 
     def prompts(self) -> dict[int, dict[int, Mask]]:
@@ -166,6 +176,9 @@ class ProceduralClips(Clips):
         longest_leap: a leap takes up to so many time steps; at least `max_gap`, or 0 for no leaps.
         leaps: share of the steps between frames that are leaps, in [0, 1].
         absence: how objects disappear for long; with leaps, clips show them gone and back again.
+        folder: where clips are kept as soon as they are rendered, about 0.1 MB for 3 frames of
+            100 x 100 pixels, so that trainings on the same clips render them once; None for no
+            such folder.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -184,6 +197,7 @@ class ProceduralClips(Clips):
         longest_leap: int = 0,
         leaps: float = 0.5,
         absence: Absence | None = None,
+        folder: str | None = None,
     ) -> None:
         for name, value in (("length", length), ("objects", objects), ("max_gap", max_gap)):
             if value < 1:
@@ -205,6 +219,9 @@ class ProceduralClips(Clips):
         self.parts = _count_parts(parts)
         self.clips = clips
         self.seed = seed
+        motion = (max_gap, longest_leap, leaps, absence)
+        shown = (length, self.size, objects, tuple(difficulty), self.parts, seed)
+        self._rendered = None if folder is None else Rendered(folder, (*shown, *motion))
 
     def __len__(self) -> int:
         """Clips of one epoch."""
@@ -212,6 +229,11 @@ class ProceduralClips(Clips):
 
     def sample(self, epoch: int, index: int) -> Clip:
         """The clip `index` of an epoch, as a batch of one."""
+        if self._rendered is None:
+            return self._render(epoch, index)
+        return self._rendered.clip(epoch, index, self._render)
+
+    def _render(self, epoch: int, index: int) -> Clip:
         seed = (_TRAIN, self.seed, epoch, index)
         rng = np.random.default_rng(seed)
         objects = int(rng.integers(1, self.objects + 1))
