@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import reduce
 from itertools import product
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from vosfm.data import Davis, VideoDataModule, read_labels
 from vosfm.lightning_cli import TaskCLI, spell_out
 from vosfm.task import SegmentationTask
 
+MEMORY = "model.segmenter.init_args.memory.init_args"
 CONFIGS = sorted(p for p in zoo.CONFIGS.glob("*/*.yaml") if p.parent.name != "prompter")
 
 
@@ -32,6 +35,13 @@ class Parsed(TaskCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         self._prepare_subcommand_kwargs(subcommand)
+
+
+class Unbuilt(TaskCLI):
+    """Parses, and builds nothing."""
+
+    def instantiate_classes(self) -> None: ...
+    def _run_subcommand(self, subcommand: str) -> None: ...
 
 
 @pytest.fixture
@@ -159,6 +169,46 @@ class TestConfigs:
             ["there"] * 3
         )
         assert isinstance(parsed.datamodule.validate, Davis)
+
+    @pytest.mark.parametrize("form", ["--{}=null", "--{} null"])
+    def test_null_on_the_command_line(self, here: Path, form: str) -> None:
+        given = {
+            "model.backbone": "a.pth",
+            "model.depth": "1",
+            "model.search": "Greedy",
+            "data.init_args.train": "ProceduralClips",
+            "data.init_args.test.init_args.sequences": "[bear]",
+            "model.segmenter.init_args.encoder.init_args.checkpoint": "sam.pth",
+            f"{MEMORY}.reader.init_args.top_k": "8",
+            f"{MEMORY}.reader.init_args.state": "temporal",
+            f"{MEMORY}.banks.sequential.init_args.training_interval": "2",
+        }
+        command = ["fit", "--config=model/mmpm_tiny", "--config=data/davis"]
+        command += [f"--{name}={value}" for name, value in given.items()]
+        nulls = " ".join(form.format(name) for name in given).split()
+        for options, expected in (([], False), (nulls, True)):
+            config = Unbuilt([*command, *options]).config.fit
+            values = {name: reduce(getitem, name.split("."), config) for name in given}
+            assert {name: value is None for name, value in values.items()} == dict.fromkeys(
+                given, expected
+            )
+
+    def test_null_in_a_mapping_on_the_command_line(self, here: Path) -> None:
+        reader = '{"init_args": {"state": null, "matched": ["temporal"]}}'
+        command = ["fit", "--config=model/mmpm_tiny", "--config=data/davis"]
+        config = Unbuilt([*command, f"--{MEMORY}.reader={reader}"]).config.fit
+        memory = reduce(getitem, MEMORY.split("."), config)
+        assert memory.reader.init_args.state is None
+        assert memory.reader.init_args.matched == ("temporal",)
+        assert memory.reader.init_args.key == 32
+
+    def test_a_memory_type_of_the_ablations(self, here: Path) -> None:
+        without = [f"--{MEMORY}.reader.init_args.state", "null"]
+        without += ["--model.segmenter.init_args.decoder.init_args.readouts=[128]"]
+        configs = ["--config=model/mmpm_tiny", "--config=data/procedural"]
+        with torch.device("meta"):
+            parsed = Parsed(["fit", *configs, *without, "--trainer.accelerator=cpu"])
+        assert parsed.model.segmenter.memory.reader.state is None
 
     def test_short_names(self, here: Path) -> None:
         file = str(zoo.CONFIGS / "model" / "aot_t.yaml")

@@ -125,11 +125,16 @@ def test_wandb_out_of_reach_stops_nothing(
 
 
 def test_whether_wandb_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"220 another protocol\n")
+
     server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("WANDB_BASE_URL", address)
     assert loggers._answers()  # it refuses the page, and so is there
+    monkeypatch.setattr(BaseHTTPRequestHandler, "do_GET", answer, raising=False)
+    assert not loggers._answers()
     server.shutdown()
     server.server_close()
     assert not loggers._answers()

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import csv
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+import sams
 import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch.cli import LightningArgumentParser
+from squares import save_frame, square
 
 from vosfm import Segmenter, zoo
 from vosfm.cli import main
+from vosfm.data import write_labels
 from vosfm.lightning_cli import TaskCLI, spell_out
+from vosfm.peers import NAMES
+from vosfm.report.published import study_of
 from vosfm.report.results import SEED
 from vosfm.sweeping import command, sweep_file
+from vosfm.sweeping.outcome import last_values
 from vosfm.sweeping.trials import Trial, expand
 
 ROOT = zoo.CONFIGS.parent / "experiments"
 RESULTS = ROOT / "results"
 ALL = sorted(path for path in ROOT.rglob("*.yaml") if RESULTS not in path.parents)
 SMALL = [path for path in ALL if path.parent.name == "small"]
-FULL = [path for path in ALL if path not in SMALL]
+PEERS = ROOT / "mug_vos" / "methods.yaml"
+REAL = sorted((ROOT / "real_video").glob("*.yaml"))
+FULL = [path for path in ALL if path not in (*SMALL, *REAL, PEERS)]
 
 FAST = {
     "fit": (
@@ -122,6 +133,25 @@ def parsed(arguments: list[str]) -> Any:
     return parser().parse_args(spell_out(arguments))[arguments[0]]
 
 
+def test_peers_are_swept_like_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = {name for one in study_of("mug_vos/methods").numbers for name in one.where.values()}
+    swept = trials(PEERS)
+    assert published == {trial.parameters["peer"] for trial in swept} <= set(NAMES)
+    root = tmp_path / "mug_vos"
+    (root / "mug_vos_test_v1/bear/track_000").mkdir(parents=True)
+    for frame in range(3):
+        save_frame(root / "JPEGImages/480p/bear" / f"{frame:05d}.jpg", frame)
+        mask = square((2, 2 + 2 * frame)) * np.uint8(255)
+        write_labels(root / "mug_vos_test_v1/bear/track_000" / f"{frame:03d}.png", mask)
+    sam = str(sams.config(tmp_path))
+    for trial in swept:
+        if trial.parameters["peer"] in ("persam", "sam_grid_32"):
+            monkeypatch.setenv("VOSFM_RUNS", str(tmp_path / trial.id))
+            few = "points=2" if "grid" in trial.parameters["peer"] else "positives=1"
+            assert main([*words(PEERS, trial), str(root), "--sam", sam, "--set", few]) == 0
+            assert 0 <= last_values(tmp_path / trial.id)["test/J&F"] <= 1
+
+
 def on_meta(options: Any) -> Segmenter:
     """The model of a command, without memory for its weights."""
     building = ArgumentParser(exit_on_error=False)
@@ -139,13 +169,13 @@ def test_an_experiment_is_a_sweep_of_one_metric(path: Path) -> None:
     command.check(sweep)
     assert (sweep.method, sweep.maximize) == ("grid", True)
     (trial, *_) = expand(sweep)
-    stage = {"fit": "val", "test": "test"}[words(path, trial)[0]]
+    stage = {"fit": "val", "test": "test", "peers": "test"}[words(path, trial)[0]]
     assert sweep.metric == f"{stage}/J&F"
-    seeds = sweep.parameters[SEED].listed()
-    alone = path in FULL or label(path) == "aot/small/train"
-    assert seeds == ([0] if alone else [0, 1, 2])
+    alone = path in (*FULL, *REAL) or label(path) == "aot/small/train"
+    if path != PEERS:  # they draw nothing
+        assert sweep.parameters[SEED].listed() == ([0] if alone else [0, 1, 2])
     varied = [name for name, one in sweep.parameters.items() if len(one.listed() or ()) > 1]
-    assert set(varied) - {SEED} or path.stem == "train"
+    assert set(varied) - {SEED} or path.stem == "train" or path in REAL
 
 
 def test_small_experiments_are_those_of_the_papers() -> None:
@@ -166,7 +196,7 @@ def test_the_grid_of_mmpm_has_36_cells() -> None:
     assert len({tuple(trial.parameters.values()) for trial in cells}) == len(cells) == 36
 
 
-@pytest.mark.parametrize("path", FULL, ids=label)
+@pytest.mark.parametrize("path", [*FULL, *REAL], ids=label)
 def test_a_full_experiment_builds(path: Path) -> None:
     check_built(path, trials(path)[-1])
 
@@ -217,6 +247,52 @@ def test_no_experiment_is_left_out() -> None:
 def run(path: Path, trial: Trial) -> None:
     given = [word for word in words(path, trial) if not word.startswith("--ckpt_path=")]
     assert main([*given, *FAST[given[0]]]) == 0
+
+
+def test_models_on_real_video_are_one_study() -> None:
+    assert {sweep_file.read(path).name for path in REAL} == {"real_video/models"}
+    for path in REAL:
+        assert kept_in(path) == f"runs/real_video/{path.stem}"
+        given = words(path, *trials(path))
+        assert given.index(f"--config=study/real_video_{path.stem}") > given.index(
+            f"model/{path.stem}"
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", REAL, ids=label)
+def test_a_model_on_real_video_trains(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("blackswan", "bear")):
+        for frame in range(3):
+            picture, mask = np.full((96, 128, 3), 40 * frame, np.uint8), np.zeros((96, 128), bool)
+            mask[20:60, 20 + 4 * frame : 60 + 4 * frame] = True
+            picture[mask] = 200
+            folder = Path("data/videos") if number else Path("data/DAVIS")
+            end = name if number else f"480p/{name}"
+            (folder / "JPEGImages" / end).mkdir(parents=True, exist_ok=True)
+            (folder / "Annotations" / end).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(folder / "JPEGImages" / end / f"{frame:05d}.jpg"), picture)
+            write_labels(folder / "Annotations" / end / f"{frame:05d}.png", mask.astype(np.uint8))
+    Path("data/DAVIS/ImageSets/2017").mkdir(parents=True)
+    Path("data/DAVIS/ImageSets/2017/val.txt").write_text("blackswan\n")
+    for folder, end in (("images", "jpg"), ("masks", "png")):
+        Path("data/stills", folder, "some").mkdir(parents=True)
+        source = "JPEGImages" if end == "jpg" else "Annotations"
+        frame = Path("data/videos", source, "bear", f"00000.{end}")
+        frame.rename(f"data/stills/{folder}/some/one.{end}")
+    parts = "--data.init_args.train.init_args.parts"
+    few = [f"{parts}.videos.init_args.clips=2", f"{parts}.stills.init_args.clips=2"]
+    few += [f"{parts}.videos.init_args.size=[65,65]", "--data.init_args.batch_size=2"]
+    few += ["--data.init_args.test.init_args.sequences=[blackswan]", "--model.backbone=null"]
+    steps = ["--trainer.max_steps=1", "--trainer.callbacks.init_args.every_n_train_steps=1"]
+    assert main([*words(path, *trials(path)), *few, *steps]) == 0
+    resume = f"--ckpt_path={kept_in(path)}/last.ckpt"
+    assert main([*words(path, *trials(path)), *few, "--trainer.max_steps=2", resume]) == 0
+    rows = list(csv.DictReader(next(Path("runs").rglob("metrics.csv")).open()))
+    assert any(row.get("val/J&F") for row in rows)
 
 
 def kept_in(path: Path) -> str:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning as L
+import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import (
+    ArgsType,
+    LightningArgumentParser,
+    LightningCLI,
+    SaveConfigCallback,
+)
+from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_warn
 
 from vosfm.callbacks import PredictionWriter
@@ -31,6 +41,29 @@ _ORACLES = ("validate", "test")
 """The commands that measure how much better a model would be if it were told the truth."""
 
 
+class _Parser(LightningArgumentParser):
+    """Lightning's parser, which takes null deep within a model, too."""
+
+    def parse_args(  # type: ignore[override]  # as jsonargparse's own
+        self, args: Sequence[str] | None = None, *others: Any, **named: Any
+    ) -> Any:
+        # An option of a part of a part goes through a parser for each, and jsonargparse hands it on
+        # as Python spells it: null would be the word None.
+        if args is not None and getattr(self, "_inner_parser", False):
+            args = [_in_json(argument) for argument in args]
+        return super().parse_args(args, *others, **named)
+
+
+class _SaveConfig(SaveConfigCallback):
+    """Saves the config in the folder of a run, and with the run in Weights & Biases."""
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_hyperparams(config)
+
+
 class TaskCLI(LightningCLI):
     """LightningCLI with our names of configs, ways of loading and place of results.
 
@@ -44,8 +77,10 @@ class TaskCLI(LightningCLI):
             SegmentationTask,
             LightningDataModule,
             subclass_mode_data=True,
+            parser_class=_Parser,
             # The plain mode ignores what the command line changes in an interpolation.
             parser_kwargs={"parser_mode": "omegaconf+", "exit_on_error": False, "prog": "vosfm"},
+            save_config_callback=_SaveConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -63,9 +98,8 @@ class TaskCLI(LightningCLI):
         self.config = parser.parse_args(spell_out(self._arguments))
 
     def before_instantiate_classes(self) -> None:
-        """Only a training saves its config, only a prediction masks; what is logged has a place."""
-        if self.subcommand != "fit":
-            self.save_config_callback = None
+        """Only a training writes its config, only a prediction masks; logs have a place."""
+        self.save_config_kwargs["save_to_log_dir"] = self.subcommand == "fit"
         if self.subcommand == "predict":
             self.trainer_defaults["callbacks"] = [
                 PredictionWriter(
@@ -165,6 +199,18 @@ def _root(error: ValueError) -> InputError:
     while not isinstance(cause, InputError) and cause.__cause__ is not None:
         cause = cause.__cause__
     return cause if isinstance(cause, InputError) else InputError(f"config: {cause}")
+
+
+def _in_json(argument: str) -> str:
+    """Respell null, a list or a mapping; all else reads the same in Python and in YAML."""
+    option, _, value = argument.partition("=")
+    try:
+        told = ast.literal_eval(value)
+        if told is None or isinstance(told, list | dict):
+            return f"{option}={json.dumps(told, ensure_ascii=False)}"
+    except (SyntaxError, TypeError, ValueError):
+        pass  # a word of the user's own
+    return argument
 
 
 def _config(name: str) -> str:

@@ -6,6 +6,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ RUNS = "VOSFM_RUNS"
 
 _WANDB = "https://api.wandb.ai"
 _PATIENCE = 5.0  # seconds for W&B to answer
+_NOT_THERE = (502, 503, 504)  # what a gateway answers for a server that it does not reach
+
+
+def in_runs(path: str | Path) -> Path:
+    """A path to write to, within the folder that the environment names in `RUNS` if it does."""
+    return Path(os.environ.get(RUNS, ""), path)
 
 
 def settle(trainer: Any) -> None:
@@ -27,15 +34,14 @@ def settle(trainer: Any) -> None:
     Args:
         trainer: arguments of Lightning's Trainer, as parsed.
     """
-    folder = os.environ.get(RUNS)
-    if folder:
-        trainer.default_root_dir = str(Path(folder, trainer.default_root_dir or ""))
+    if os.environ.get(RUNS):
+        trainer.default_root_dir = str(in_runs(trainer.default_root_dir or ""))
     for logger in _configured(trainer.logger):
         arguments = logger.get("init_args")
         if arguments is None:
             continue
-        if folder and "save_dir" in arguments:
-            arguments["save_dir"] = str(Path(folder, arguments["save_dir"] or ""))
+        if os.environ.get(RUNS) and "save_dir" in arguments:
+            arguments["save_dir"] = str(in_runs(arguments["save_dir"] or ""))
         if not logger["class_path"].endswith("WandbLogger") or arguments.get("offline"):
             continue
         if "WANDB_MODE" not in os.environ and not _answers():
@@ -54,7 +60,7 @@ def _answers() -> bool:
     try:
         with urllib.request.urlopen(address, timeout=_PATIENCE):
             return True
-    except urllib.error.HTTPError:
-        return True  # a server that refuses this page is there
-    except (OSError, ValueError):
+    except urllib.error.HTTPError as error:
+        return error.code not in _NOT_THERE  # who refuses this page is there
+    except (OSError, ValueError, HTTPException):
         return False

@@ -22,6 +22,7 @@ from vosfm.data.results import ResultFolder
 from vosfm.data.video import Video
 from vosfm.errors import InputError
 from vosfm.files import whole
+from vosfm.loggers import in_runs
 from vosfm.metrics import VideoSegmentation
 from vosfm.metrics.protocols import PROTOCOLS
 from vosfm.peers.named import NAMES, build
@@ -130,13 +131,14 @@ def main(args: argparse.Namespace) -> None:
         segmenter = segmenter.to(device)
     changes = {"exclusive": not args.overlap, **_changes(args.set)}
     peer = build(args.peer, sam, segmenter, **changes)
-    found = measure(peer, videos, args.protocol, args.out)
-    if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
-        with whole(args.out / METRICS) as path, path.open("w", newline="") as file:
+    out = None if args.out is None else in_runs(args.out)
+    found = measure(peer, videos, args.protocol, out)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        with whole(out / METRICS) as path, path.open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow([f"test/{name}" for name in found])
-            writer.writerow(list(found.values()))
+            writer.writerow(["step", *(f"test/{name}" for name in found)])
+            writer.writerow([0, *found.values()])
     table = Table("metric", "value", title=f"{args.peer}, {len(videos)} videos")
     for name, value in found.items():
         share = name not in ("seconds", "fps")
