@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from vosfm.cli import main
 from vosfm.data import write_labels
 from vosfm.lightning_cli import TaskCLI, spell_out
 from vosfm.peers import NAMES
+from vosfm.report import find_sweeps, markdown, read_results, studies, tabulate
+from vosfm.report.command import file_name
 from vosfm.report.published import study_of
 from vosfm.report.results import SEED
 from vosfm.sweeping import command, sweep_file
@@ -189,6 +193,27 @@ def test_every_layer_of_a_study_is_a_part_of_one() -> None:
     assert there == {
         name for word in used if (name := word.removeprefix("--config=")).startswith("study/")
     }
+
+
+@pytest.mark.parametrize("folder", find_sweeps(RESULTS), ids=lambda p: str(p.relative_to(RESULTS)))
+def test_results_say_what_they_are(folder: Path) -> None:
+    swept = sweep_file.read(folder / "sweep.yaml")
+    seeds = swept.parameters[SEED].listed()
+    lines = (folder / "results.jsonl").read_text().splitlines()
+    assert len(lines) == len(expand(swept))
+    for told in map(json.loads, lines):
+        assert told["parameters"][SEED] in (seeds or [])
+        assert swept.metric in told["metrics"]
+        assert re.fullmatch("[0-9a-f]{40}", told["commit"])
+        assert not re.search(r"(^|=)/", " ".join(told["command"]))
+
+
+def test_tables_are_those_of_the_results() -> None:
+    found = studies(map(read_results, find_sweeps(RESULTS)))
+    assert found
+    tables = {file_name(study.name): markdown(tabulate(study)) for study in found}
+    kept = {path.stem: path.read_text() for path in (RESULTS / "tables").glob("*.md")}
+    assert kept == tables
 
 
 def test_the_grid_of_mmpm_has_36_cells() -> None:

@@ -116,6 +116,16 @@ def test_columns_that_say_nothing_are_left_out(tmp_path: Path) -> None:
     assert [c.title for c in tabulate(study).columns] == ["lr", "J&F", "J", "F", "seeds"]
 
 
+def test_gain_is_seed_by_seed(tmp_path: Path) -> None:
+    lines = [line({CAPACITY: 5}, score, seed) for seed, score in enumerate((0.2, 0.6, 0.4))]
+    lines += [line({CAPACITY: 9}, score, seed) for seed, score in ((2, 0.42), (1, 0.61), (3, 0.9))]
+    lines += [line({CAPACITY: 12}, 0.7, 0)]
+    (study,) = studies([read_results(swept(tmp_path / "a" / "b", lines))])
+    first, gain, alone = tabulate(study).column("J&F, gain")
+    assert first is alone is None  # of one seed nothing is known
+    assert (gain.mean, gain.deviation, gain.count) == pytest.approx((1.5, 0.5**0.5, 2))
+
+
 def test_zero_says_something(tmp_path: Path) -> None:
     lines = [line({"model.lr": r}, 0.0, evictions=0) for r in (0.1, 0.2)]
     (study,) = studies([read_results(swept(tmp_path / "a", lines))])

@@ -65,8 +65,16 @@ class Arm:
 
     def values(self, metric: str) -> list[float]:
         """Of a metric, for every seed that has it; scores in percent, as papers write them."""
+        return list(self.by_seed(metric).values())
+
+    def by_seed(self, metric: str) -> dict[str, float]:
+        """Of a metric, as `values`; the seed in words -> value."""
         factor = 100 if bare(metric) in _PERCENT else 1
-        return [factor * trial.metrics[metric] for trial in self.trials if metric in trial.metrics]
+        return {
+            _canonical(trial.parameters.get(SEED)): factor * trial.metrics[metric]
+            for trial in self.trials
+            if metric in trial.metrics
+        }
 
     def spread(self, metric: str) -> Spread | None:
         """Of a metric over seeds; None if no trial has it."""
@@ -127,6 +135,19 @@ class Study:
             for name in names
             if len({_canonical(arm.parameters.get(name)) for arm in self.arms}) > 1
         )
+
+    def gain(self, arm: Arm) -> Spread | None:
+        """How much more of the metric an arm has than the first one, of seeds that both have.
+
+        Arms of one seed share what it decides, such as the checkpoint that all of them are tested
+        with, so that their differences spread less than they do. None of the first arm, and of
+        fewer than two seeds.
+        """
+        first, own = self.arms[0].by_seed(self.metric), arm.by_seed(self.metric)
+        both = [seed for seed in own if seed in first]
+        if arm is self.arms[0] or len(both) < 2:
+            return None
+        return Spread.of([own[seed] - first[seed] for seed in both])
 
     @property
     def metrics(self) -> tuple[str, ...]:

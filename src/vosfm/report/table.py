@@ -86,9 +86,9 @@ def tabulate(study: Study) -> Table:
         study: of one or more sweeps.
 
     Returns:
-        Parameters that vary; metrics as mean and deviation over seeds, scores in percent; the
-        number of seeds, evictions, speed and memory; the mark of an arm whose memory never filled;
-        and the paper's numbers, in columns marked so.
+        Parameters that vary; metrics as mean and deviation over seeds, scores in percent; the gain
+        over the first arm; the number of seeds, evictions, speed and memory; the mark of an arm
+        whose memory never filled; and the paper's numbers, in columns marked so.
     """
     makers = _columns(study)
     rows = [tuple(make(arm) for _, make in makers) for arm in study.arms]
@@ -187,6 +187,7 @@ def _columns(study: Study) -> list[tuple[Column, Maker]]:
         (Column("arm", text=True), lambda arm: arm.name or None),
         *((Column(names[name], text=True), parameter(name)) for name in study.varied),
         *((Column(bare(metric)), measured(metric)) for metric in study.metrics),
+        (Column(f"{bare(study.metric)}, gain"), study.gain),
         (Column("seeds", 0), lambda arm: len(arm.trials)),
         (Column("failed", 0), lambda arm: len(arm.failed)),
         (Column("evictions", 0), evictions),
@@ -225,6 +226,8 @@ def _notes(study: Study) -> tuple[str, ...]:
             f"Ours: {study.metric}, mean ± standard deviation over {_seeds(study)}; scores in "
             "percent."
         ]
+    if any(study.gain(arm) for arm in study.arms):
+        notes.append("Gain: over the first arm, seed by seed, mean ± standard deviation.")
     if any(arm.evictions is not None for arm in study.arms):
         notes.append("Evictions: frames that the memory gave up, in a run over all its videos.")
     if any(not study.informative(arm) for arm in study.arms):
