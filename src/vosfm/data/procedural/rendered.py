@@ -35,10 +35,10 @@ class Rendered:
         path = self.folder / str(epoch) / f"{index}.npz"
         try:
             with np.load(path) as held:
-                masks = np.unpackbits(held["masks"], count=int(np.prod(held["shape"])))
+                bits = np.unpackbits(held["masks"], count=int(np.prod(held["shape"])))
                 return Clip(
                     frames=torch.from_numpy(held["frames"]),
-                    masks=torch.from_numpy(masks.reshape(held["shape"]).view(np.bool_)),
+                    masks=torch.from_numpy(bits.reshape(held["shape"]).view(np.bool_)),
                     present=torch.from_numpy(held["present"]),
                     names=(str(held["name"]),),
                 )
