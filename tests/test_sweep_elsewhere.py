@@ -17,6 +17,7 @@ from rich.console import Console
 
 from vosfm.cli import main
 from vosfm.errors import InputError
+from vosfm.report import read_results
 from vosfm.sweeping import online, slurm, sweep_file
 from vosfm.sweeping.board import Board
 from vosfm.sweeping.folder import Record, SweepFolder
@@ -151,7 +152,31 @@ def sweep(config, project):
     if project == "gone":
         raise Error("no network")
     note("sweep", config, project)
+    with open("registered.json", "w") as file:
+        json.dump(config, file)
     return "abc123"
+
+class Run:
+    def __init__(self, name, state, config, summary):
+        self.name, self.state, self.config, self.summary = name, state, config, summary
+
+class Sweep:
+    def __init__(self, config, runs):
+        self.config, self.runs = config, runs
+
+class Api:
+    def sweep(self, place):
+        note("asked", place)
+        if os.environ.get("API_FAILS"):
+            raise Error("no network")
+        with open("registered.json") as file:
+            config = json.load(file)
+        logged = {"score": 0.25, "test/fps": 7.0, "test/evictions": 3, "_runtime": 2}
+        states = ["finished", os.environ.get("SECOND_ENDS", "finished")]
+        return Sweep(config, [
+            Run(f"run-{i}", state, {"x": i, "seed_everything": 0}, logged)
+            for i, state in enumerate(states)
+        ])
 """
 AGENT = """
 import os, sys
@@ -176,7 +201,8 @@ def pretended(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def asked() -> list[list[Any]]:
-    return [json.loads(line) for line in Path("asked.jsonl").read_text().splitlines()]
+    told = [json.loads(line) for line in Path("asked.jsonl").read_text().splitlines()]
+    return [one for one in told if one[0] != "asked"]
 
 
 def test_wandb_gets_the_sweep_and_gives_trials(pretended: Path) -> None:
@@ -194,6 +220,27 @@ def test_wandb_gets_the_sweep_and_gives_trials(pretended: Path) -> None:
     assert agents == [["agent", ["agent", "--forward-signals", "e/p/abc123"], "g"]] * 2
     assert main(["sweep", "s.yaml", *options, "--", "--fast"]) == 0
     assert [one[0] for one in asked()] == ["sweep", *["agent"] * 4]  # registered once
+
+
+def test_wandb_tells_the_results(
+    pretended: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("s.yaml").write_text(yaml.safe_dump({**SWEEP, "entity": "e", "project": "p"}))
+    command = ["sweep", "s.yaml", "--out=out", "--where=wandb"]
+    monkeypatch.setenv("SECOND_ENDS", "crashed")
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "1 trials are finished: out/results.jsonl; 1 failed" in capsys.readouterr().out
+    monkeypatch.setenv("SECOND_ENDS", "finished")
+    assert main(command) == 0
+    results = read_results("out")
+    assert [dict(trial.parameters) for trial in results.trials] == [{"x": 0}, {"x": 1}]
+    assert [trial.metrics["score"] for trial in results.trials] == [0.25, 0.25]
+    assert {(trial.fps, trial.evictions) for trial in results.trials} == {(7.0, 3)}
+    monkeypatch.setenv("API_FAILS", "1")
+    assert main(command) == 2
+    assert "e/p/abc123: W&B does not give this sweep (no network)" in capsys.readouterr().err
+    assert read_results("out") == results
 
 
 def test_wandb_out_of_reach(pretended: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,10 +18,12 @@ import cv2
 import pytest
 import wandb
 import yaml
+from jsonargparse import Namespace
 from models import CONFIG
 from wandb.proto.wandb_internal_pb2 import Record
 
 from vosfm.cli import main
+from vosfm.loggers import settle
 
 _BLOCK = 2**15  # bytes; wandb writes the log format of LevelDB, after seven bytes of its own
 _WHOLE, _LAST = 1, 4  # kinds of parts that end a record
@@ -195,3 +197,24 @@ def test_wandb_out_of_reach_stops_no_training(
     with _anew(), pytest.warns(UserWarning, match="wandb sync"):
         assert main(["fit", *configs, *options, *short]) == 0
     assert len(Run(tmp_path).history["train/loss"]) == 1
+
+
+def test_a_trial_of_an_agent_logs_to_its_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abc123")
+    options = [f"--config={CONFIG}", "--trainer.log_every_n_steps=1"]
+    short = ["--trainer.max_steps=1", "--trainer.limit_val_batches=0"]
+    with _anew():
+        assert main(["fit", "--config=trainer/default", *options, *short]) == 0
+    assert len(Run(tmp_path).history["train/loss"]) == 1
+    assert list(tmp_path.rglob("metrics.csv"))  # whatever else was asked for is there, too
+
+
+def test_a_trial_of_an_agent_is_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abc123")
+    arguments = Namespace(save_dir="runs", offline=True)
+    logger = Namespace(class_path="lightning.pytorch.loggers.WandbLogger", init_args=arguments)
+    settle(Namespace(logger=[logger], default_root_dir=None))
+    assert arguments.offline is False

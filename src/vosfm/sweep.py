@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "The same command goes on where it was stopped: finished trials are not run again, failed "
         "ones are. Paths are relative to where it is started; what a trial writes lies in its "
-        "folder OUT/trials/ID, and a line of every finished one in OUT/results.jsonl."
+        "folder OUT/trials/ID, and a line of every finished one in OUT/results.jsonl (with --where "
+        "wandb, agents write where they are started; the results are asked of W&B at the end)."
     )
     parser.add_argument("file", metavar="FILE", help="a W&B sweep file")
     parser.add_argument(
@@ -128,7 +129,10 @@ def _online(sweep: Sweep, out: Path, options: dict[str, Any], args: argparse.Nam
     with SweepFolder(out, sweep, options) as folder:
         place = online.register(sweep, args.extra, folder.path)
         print(f"sweep {place}: it goes on with `wandb agent {place}`, on any machine")
-        if online.agents(place, args.jobs or 1, {"WANDB_RUN_GROUP": sweep.name}):
+        broken = online.agents(place, args.jobs or 1, {"WANDB_RUN_GROUP": sweep.name})
+        finished, failed = online.collect(place, folder.path)
+        print(f"{finished} trials are finished: {folder.path / RESULTS}; {failed} failed")
+        if broken or failed:
             raise SystemExit(1)
 
 

@@ -15,13 +15,13 @@ def read_wandb(place: str) -> Results:
     """Read a sweep from W&B.
 
     Args:
-        place: entity/project/sweep.
+        place: entity/project/sweep; project/sweep of the entity that is logged in.
 
     Raises:
         InputError: if W&B cannot be reached, or has no such sweep.
     """
     parts = place.split("/")
-    if len(parts) != 3 or not all(parts):
+    if len(parts) not in (2, 3) or not all(parts):
         raise InputError(f"{place!r}: give a sweep of W&B as entity/project/sweep")
     import wandb
 

@@ -15,6 +15,8 @@ import yaml
 
 from vosfm.errors import InputError
 from vosfm.files import whole
+from vosfm.report.online import read_wandb
+from vosfm.report.results import RESULTS, Trial
 from vosfm.sweeping.command import DEFAULT
 from vosfm.sweeping.sweep_file import Sweep
 
@@ -76,7 +78,9 @@ def agents(place: str, jobs: int, environment: Mapping[str, str]) -> int:
     Raises:
         KeyboardInterrupt: when they have stopped.
     """
-    given = {**os.environ, **environment}
+    here = str(Path(sys.executable).parent)  # of the program that they call by its name
+    path = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
+    given = {**os.environ, "PATH": path, **environment}
     command = [sys.executable, "-m", "wandb", "agent", "--forward-signals", place]
     started = [subprocess.Popen(command, env=given) for _ in range(jobs)]
     try:
@@ -88,3 +92,33 @@ def agents(place: str, jobs: int, environment: Mapping[str, str]) -> int:
         for agent in started:
             agent.wait()
         raise
+
+
+def collect(place: str, folder: Path) -> tuple[int, int]:
+    """Write the results of all trials that W&B knows of, those of agents elsewhere among them.
+
+    Args:
+        place: of the sweep, as `register` gives it.
+        folder: of the sweep; its `RESULTS` is written.
+
+    Returns:
+        How many trials are finished, and how many have failed.
+
+    Raises:
+        InputError: if W&B cannot be reached; the sweep itself is as it was.
+    """
+    trials = read_wandb(place).trials
+    finished = [trial for trial in trials if trial.error is None]
+    with whole(folder / RESULTS) as partial:
+        partial.write_text("".join(f"{json.dumps(_line(trial))}\n" for trial in finished))
+    return len(finished), len(trials) - len(finished)
+
+
+def _line(trial: Trial) -> dict[str, Any]:
+    return {
+        "trial": trial.id,
+        "parameters": dict(trial.parameters),
+        "metrics": dict(trial.metrics),
+        "cost": {"fps": trial.fps, "memory_mib": trial.memory_mib},
+        "evictions": trial.evictions,
+    }
