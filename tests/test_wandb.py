@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,63 @@ def test_wandb_out_of_reach_stops_no_training(
     with _anew(), pytest.warns(UserWarning, match="wandb sync"):
         assert main(["fit", *configs, *options, *short]) == 0
     assert len(Run(tmp_path).history["train/loss"]) == 1
+
+
+class Vanishing(BaseHTTPRequestHandler):
+    """A W&B that takes a run, and is gone once the run sends what it logs."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.path.startswith("/graphql"):
+            self.close_connection = True
+            threading.Thread(target=self.server.shutdown, daemon=True).start()
+            return
+        asked = json.loads(body)
+        project = {"id": "p", "name": "vosfm", "entity": {"id": "e", "name": "e"}}
+        bucket = {"id": "b", "config": "{}", "historyLineCount": 0, "project": project}
+        told: dict[str, Any] = {
+            "viewer": {"id": "u", "entity": "e", "username": "u", "teams": {"edges": []}},
+            "serverInfo": {"features": []},
+        }
+        if "upsertBucket" in asked["query"]:
+            bucket |= {"name": asked["variables"]["name"], "displayName": "run"}
+            told["upsertBucket"] = {"bucket": bucket, "inserted": True}
+        answer = json.dumps({"data": told}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *args: Any) -> None: ...
+
+
+def test_wandb_that_is_gone_later_stops_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "")
+    monkeypatch.delenv("WANDB_FINISH_TIMEOUT")  # as it was, whatever the run sets
+    monkeypatch.setattr("vosfm.loggers._LAST_WORDS", 2.0)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Vanishing)
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)  # of the server above, which is all it is sent to
+    options = ["--trainer.logger.init_args.offline=false", "--trainer.log_every_n_steps=1"]
+    short = ["--trainer.max_steps=2", "--trainer.limit_val_batches=0"]
+    with _anew():
+        configs = ["--config=trainer/wandb", f"--config={CONFIG}"]
+        assert main(["fit", *configs, *options, *short]) == 0
+        wandb.finish()  # as the end of the process does
+    serving.join(5.0)
+    assert not serving.is_alive()  # the run had begun there, and went on without it
+    server.server_close()
+    assert len(Run(tmp_path).history["train/loss"]) == 2
 
 
 def test_a_trial_of_an_agent_logs_to_its_sweep(

@@ -19,6 +19,7 @@ RUNS = "VOSFM_RUNS"
 _AGENT = "WANDB_SWEEP_ID"  # set by agents of W&B for the trials that they start
 _WANDB = "https://api.wandb.ai"
 _PATIENCE = 5.0  # seconds for W&B to answer
+_LAST_WORDS = 600.0  # seconds for W&B to take what a run has not sent yet when it ends
 _NOT_THERE = (502, 503, 504)  # what a gateway answers for a server that it does not reach
 
 
@@ -32,7 +33,8 @@ def settle(trainer: Any) -> None:
 
     Where the environment names a folder in `RUNS`, relative folders that a run writes to are within
     it. A trial that an agent of W&B starts logs to W&B, at once: its sweep waits for that. Where
-    W&B shall be logged to but does not answer, its files are kept, as offline.
+    W&B shall be logged to but does not answer, its files are kept, as offline; where it stops to
+    answer later, a run that ends waits for it no longer than ten minutes.
 
     Args:
         trainer: arguments of Lightning's Trainer, as parsed.
@@ -49,6 +51,7 @@ def settle(trainer: Any) -> None:
             arguments["save_dir"] = str(in_runs(arguments["save_dir"] or ""))
         if not _of_wandb(logger) or arguments.get("offline"):
             continue
+        os.environ.setdefault("WANDB_FINISH_TIMEOUT", str(_LAST_WORDS))
         if "WANDB_MODE" not in os.environ and not _answers():
             rank_zero_warn("W&B does not answer: its files are kept here, send them by wandb sync")
             os.environ["WANDB_MODE"] = "offline"
