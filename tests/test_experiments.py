@@ -36,8 +36,9 @@ RESULTS = ROOT / "results"
 ALL = sorted(path for path in ROOT.rglob("*.yaml") if RESULTS not in path.parents)
 SMALL = [path for path in ALL if path.parent.name == "small"]
 PEERS = ROOT / "mug_vos" / "methods.yaml"
-REAL = sorted((ROOT / "real_video").glob("*.yaml"))
-FULL = [path for path in ALL if path not in (*SMALL, *REAL, PEERS)]
+BASELINES = ROOT / "real_video" / "baselines.yaml"
+REAL = sorted(path for path in (ROOT / "real_video").glob("*.yaml") if path != BASELINES)
+FULL = [path for path in ALL if path not in (*SMALL, *REAL, PEERS, BASELINES)]
 
 FAST = {
     "fit": (
@@ -174,9 +175,11 @@ def test_an_experiment_is_a_sweep_of_one_metric(path: Path) -> None:
     assert (sweep.method, sweep.maximize) == ("grid", True)
     (trial, *_) = expand(sweep)
     stage = {"fit": "val", "test": "test", "peers": "test"}[words(path, trial)[0]]
+    if path == BASELINES:  # beside models that are validated
+        stage = "val"
     assert sweep.metric == f"{stage}/J&F"
     alone = path in (*FULL, *REAL) or label(path) == "aot/small/train"
-    if path != PEERS:  # they draw nothing
+    if path not in (PEERS, BASELINES):  # they draw nothing
         assert sweep.parameters[SEED].listed() == ([0] if alone else [0, 1, 2])
     varied = [name for name, one in sweep.parameters.items() if len(one.listed() or ()) > 1]
     assert set(varied) - {SEED} or path.stem == "train" or path in REAL
@@ -198,11 +201,11 @@ def test_every_layer_of_a_study_is_a_part_of_one() -> None:
 @pytest.mark.parametrize("folder", find_sweeps(RESULTS), ids=lambda p: str(p.relative_to(RESULTS)))
 def test_results_say_what_they_are(folder: Path) -> None:
     swept = sweep_file.read(folder / "sweep.yaml")
-    seeds = swept.parameters[SEED].listed()
+    seeds = swept.parameters[SEED].listed() if SEED in swept.parameters else [None]
     lines = (folder / "results.jsonl").read_text().splitlines()
     assert len(lines) == len(expand(swept))
     for told in map(json.loads, lines):
-        assert told["parameters"][SEED] in (seeds or [])
+        assert told["parameters"].get(SEED) in (seeds or [])
         assert swept.metric in told["metrics"]
         assert re.fullmatch("[0-9a-f]{40}", told["commit"])
         assert not re.search(r"(^|=)/", " ".join(told["command"]))
@@ -275,13 +278,28 @@ def run(path: Path, trial: Trial) -> None:
 
 
 def test_models_on_real_video_are_one_study() -> None:
-    assert {sweep_file.read(path).name for path in REAL} == {"real_video/models"}
+    assert {sweep_file.read(path).name for path in (*REAL, BASELINES)} == {"real_video/models"}
     for path in REAL:
         assert kept_in(path) == f"runs/real_video/{path.stem}"
         given = words(path, *trials(path))
         assert given.index(f"--config=study/real_video_{path.stem}") > given.index(
             f"model/{path.stem}"
         )
+
+
+def test_baselines_on_real_video_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for frame in range(3):
+        save_frame(Path("data/DAVIS/JPEGImages/480p/a") / f"{frame:05d}.jpg", frame)
+        label_path = Path("data/DAVIS/Annotations/480p/a") / f"{frame:05d}.png"
+        label_path.parent.mkdir(parents=True, exist_ok=True)
+        write_labels(label_path, square((2, 2 + 2 * frame)).astype(np.uint8))
+    Path("data/DAVIS/ImageSets/2017").mkdir(parents=True)
+    Path("data/DAVIS/ImageSets/2017/val.txt").write_text("a\n")
+    for trial in trials(BASELINES):
+        monkeypatch.setenv("VOSFM_RUNS", trial.id)
+        assert main(words(BASELINES, trial)) == 0
+        assert 0 < last_values(Path(trial.id))["val/J&F"] < 1
 
 
 @pytest.mark.slow

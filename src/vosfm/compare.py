@@ -26,7 +26,7 @@ from vosfm.data.video import Video
 from vosfm.errors import InputError
 from vosfm.flow import DIS
 from vosfm.metrics import VideoSegmentation
-from vosfm.peers import NAMES, Peer, build
+from vosfm.peers import BASELINES, NAMES, Peer, build
 from vosfm.task import score
 from vosfm.tracker import Result, Tracker
 
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", default="2017/val", help="list of sequences, year/name")
     parser.add_argument("--sequences", nargs="*", help="only these of the split")
     parser.add_argument("--long-edge", type=int, help="larger frames are shrunk to this")
-    parser.add_argument("--peers", nargs="*", default=[], choices=NAMES, help="other methods")
+    asking = [name for name in NAMES if name not in BASELINES]  # which are shown in any case
+    parser.add_argument("--peers", nargs="*", default=[], choices=asking, help="other methods")
     parser.add_argument("--sam", default="sam_vit_h", help="what they ask: a prompter, or a file")
     parser.add_argument("--sam-checkpoint", help="its weights")
     args = parser.parse_args(arguments)

@@ -14,11 +14,14 @@ from models import CONFIG, tiny
 from sams import SIDE, WIDTH, config
 
 from vosfm import zoo
+from vosfm.baselines import repeat
 from vosfm.compare import compare, peers
-from vosfm.data import ProceduralVideos, write_labels
+from vosfm.data import Davis, ProceduralVideos, write_labels
 from vosfm.errors import InputError
+from vosfm.metrics import VideoSegmentation
 from vosfm.peers import NAMES, add_arguments, build, main
 from vosfm.prompters import Prompter, SamPrompter
+from vosfm.task import score
 
 VIDEOS = list(ProceduralVideos([1], length=3, size=(48, 64), objects=2))
 FEW = {
@@ -61,6 +64,12 @@ def test_what_cannot_be_built(sam: Prompter) -> None:
             build(name, sam, **changes)
     with pytest.raises(InputError, match="needs a SAM"):
         build("sam_pt", SamPrompter(WIDTH, SIDE))
+    with pytest.raises(InputError, match="persam asks a SAM"):
+        build("persam", None)
+    with pytest.raises(InputError, match=r"flow: .*margin"):
+        build("flow", None, margin=1)
+    with pytest.raises(InputError, match="masks of at least one frame"):
+        next(build("flow", None).track(VIDEOS[0].frames()))
 
 
 def test_peers_stand_beside_a_model(tmp_path: Path) -> None:
@@ -97,6 +106,13 @@ def test_the_command_writes_masks_and_metrics(tmp_path: Path) -> None:
     assert 0 <= float(row["test/J&F"]) <= 1
     assert float(row["test/fps"]) > 0
     assert len(list((tmp_path / "out" / "scene").glob("*.png"))) == 3
+    simple = [str(root), "--peer", "first_mask", "--stage", "val", "--out", str(tmp_path / "val")]
+    main(parser.parse_args(simple))
+    (row,) = csv.DictReader((tmp_path / "val" / "metrics.csv").read_text().splitlines())
+    metric = VideoSegmentation("davis2017")
+    (held,) = Davis(root)
+    score(metric, held, repeat(held.frames(), held.prompts()))
+    assert float(row["val/J&F"]) == pytest.approx(float(metric.compute()["J&F"]))
     with pytest.raises(InputError, match="--set margin: give NAME=VALUE"):
         main(parser.parse_args([*command, "--set", "margin"]))
     with pytest.raises(InputError, match="--sequences nowhere: no such video"):

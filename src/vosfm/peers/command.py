@@ -25,7 +25,7 @@ from vosfm.files import whole
 from vosfm.loggers import in_runs
 from vosfm.metrics import VideoSegmentation
 from vosfm.metrics.protocols import PROTOCOLS
-from vosfm.peers.named import NAMES, build
+from vosfm.peers.named import BASELINES, NAMES, build
 from vosfm.peers.peer import Peer
 from vosfm.task import score
 from vosfm.tracker import Result
@@ -104,6 +104,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help=f"folder for masks, and for {METRICS}"
     )
     parser.add_argument(
+        "--stage",
+        default="test",
+        choices=("val", "test"),
+        help=f"what metrics in {METRICS} are named by, as those of a model that is validated or "
+        "tested on the same videos (default: %(default)s)",
+    )
+    parser.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
     )
 
@@ -121,8 +128,10 @@ def main(args: argparse.Namespace) -> None:
     entry = format_named(args.format)
     videos = list(_chosen(entry.videos(args.root, args.split), args.sequences))
     torch.manual_seed(0)  # of weights that nobody gave
-    given = {} if args.sam_checkpoint is None else {"checkpoint": args.sam_checkpoint}
-    sam = zoo.build_prompter(args.sam, **given).to(device)
+    sam = None
+    if args.peer not in BASELINES:
+        given = {} if args.sam_checkpoint is None else {"checkpoint": args.sam_checkpoint}
+        sam = zoo.build_prompter(args.sam, **given).to(device)
     segmenter = None
     if args.model is not None:
         segmenter = zoo.build(args.model)
@@ -137,7 +146,7 @@ def main(args: argparse.Namespace) -> None:
         out.mkdir(parents=True, exist_ok=True)
         with whole(out / METRICS) as path, path.open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["step", *(f"test/{name}" for name in found)])
+            writer.writerow(["step", *(f"{args.stage}/{name}" for name in found)])
             writer.writerow([0, *found.values()])
     table = Table("metric", "value", title=f"{args.peer}, {len(videos)} videos")
     for name, value in found.items():
