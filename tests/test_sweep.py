@@ -19,6 +19,7 @@ import yaml
 from models import CONFIG
 
 from vosfm.cli import main
+from vosfm.sweeping import outcome
 
 PROGRAM = """
 import os, sys, time
@@ -226,6 +227,15 @@ def test_a_trial_without_the_metric_failed(
         main(["sweep", "s.yaml", "--out=out"])
     assert message in capsys.readouterr().out
     assert results() == []
+
+
+def test_a_trial_was_made_by_the_commit_that_it_began_at(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcome, "commit", lambda: str(len(lines("begun.txt"))))
+    save(here, 3)
+    assert main(["sweep", "s.yaml", "--out=out"]) == 0
+    assert [one["commit"] for one in results()] == ["0", "1", "2"]
 
 
 def test_arguments_behind_the_dashes_reach_every_trial(here: Path) -> None:

@@ -107,7 +107,7 @@ def test_jobs_that_outlive_the_sweep_are_found_again(here: Path) -> None:
         while job.poll() is None and time.monotonic() < end:
             time.sleep(0.1)
         # A job of which nothing is left: it is submitted anew.
-        folder.begin(second)
+        folder.begin(second, Record("running"))
         folder.write(second, Record("running", job="999999999"))
     failed, rows = submitted("local")
     assert failed == ["3"]

@@ -85,10 +85,10 @@ def test_what_vosfm_sweep_writes_is_what_is_read(tmp_path: Path) -> None:
     trials = expand(sweep)
     with SweepFolder(tmp_path / "out", sweep, {}) as folder:
         for number, trial in enumerate(trials):
-            folder.begin(trial)
+            folder.begin(trial, Record("running"))
             logged = {"val/J&F": number / 10, "val/fps": 8.0, "val/memory_mib": 9.0}
             logged["val/evictions"] = 2.0
-            given = (trial.id, trial.parameters, logged, sweep.metric, ["vosfm"], 1.0)
+            given = (trial.id, trial.parameters, logged, sweep.metric, ["vosfm"], 1.0, "abc")
             failed = Record("failed", "exit code 1")
             record = Record("finished", result=outcome.result(*given)) if number else failed
             folder.write(trial, record)

@@ -33,12 +33,14 @@ class Record:
         error: why it failed.
         result: its line of `RESULTS`, once it is finished.
         job: number of the job on a cluster that runs it.
+        commit: of the checkout when it started; None outside of one.
     """
 
     status: Status
     error: str | None = None
     result: Mapping[str, Any] | None = None
     job: str | None = None
+    commit: str | None = None
 
 
 class SweepFolder:
@@ -108,7 +110,8 @@ class SweepFolder:
             return None
         if told["status"] == "finished" and not isinstance(told.get("result"), dict):
             return None
-        return Record(told["status"], told.get("error"), told.get("result"), told.get("job"))
+        error, result, job, commit = map(told.get, ("error", "result", "job", "commit"))
+        return Record(told["status"], error, result, job, commit)
 
     def write(self, trial: Trial, record: Record) -> None:
         """Write what is known of a trial, whole or not at all."""
@@ -119,17 +122,18 @@ class SweepFolder:
             "error": record.error,
             "result": record.result,
             "job": record.job,
+            "commit": record.commit,
         }
         with whole(self.of(trial) / "trial.json") as partial:
             partial.write_text(json.dumps(told, indent=1, default=str) + "\n")
 
-    def begin(self, trial: Trial) -> Path:
+    def begin(self, trial: Trial, record: Record) -> Path:
         """An empty folder for a trial; what a stopped or failed run of it left is removed."""
         folder = self.of(trial)
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        self.write(trial, Record("running"))
+        self.write(trial, record)
         return folder
 
     def collect(self, trials: Sequence[Trial]) -> int:

@@ -60,6 +60,7 @@ def result(
     metric: str | None,
     command: list[str],
     seconds: float,
+    begun_at: str | None,
 ) -> dict[str, Any]:
     """A line of the results.
 
@@ -70,6 +71,7 @@ def result(
         metric: of the sweep.
         command: as a user would give it.
         seconds: that it took, from its start to its end.
+        begun_at: the commit of the checkout when it started, as `commit` tells it.
     """
     stage = (metric or "").partition("/")[0]
     if f"{stage}/fps" not in metrics:
@@ -87,7 +89,7 @@ def result(
         "evictions": None if evictions is None else round(evictions),
         "command": command,
         "versions": versions(),
-        "commit": commit(),
+        "commit": begun_at,
     }
 
 
@@ -103,9 +105,8 @@ def versions() -> dict[str, str]:
     return told
 
 
-@cache
 def commit() -> str | None:
-    """Of the checkout that runs, with -dirty behind it if files differ; None outside of one."""
+    """Of the checkout as it is now, with -dirty behind it if files differ; None outside of one."""
     here = Path(__file__)
     told = ""
     for words in (

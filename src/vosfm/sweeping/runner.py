@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vosfm.errors import InputError
@@ -102,7 +102,8 @@ class Runner:
         return failed
 
     def _start(self, trial: Trial) -> _Running:
-        folder = self.folder.begin(trial)
+        record = Record("running", commit=outcome.commit())
+        folder = self.folder.begin(trial, record)
         told = arguments_file(self.sweep, trial)
         if told is not None:
             (folder / ARGUMENTS).write_text(told)
@@ -111,7 +112,7 @@ class Runner:
         begin = time.monotonic()
         job = self.launcher.start(command, folder.resolve(), self._environment(trial))
         if job.id is not None:
-            self.folder.write(trial, Record("running", job=job.id))
+            self.folder.write(trial, replace(record, job=job.id))
         return _Running(trial, job, begin)
 
     def _environment(self, trial: Trial) -> Mapping[str, str]:
@@ -131,6 +132,7 @@ class Runner:
         seconds = one.job.seconds
         if seconds is None:
             seconds = time.monotonic() - one.begin
+        begun = self.folder.record(trial)
         try:
             if code != 0:
                 raise InputError(f"exit code {code}: {outcome.last_line(folder / 'log.txt')}")
@@ -146,6 +148,7 @@ class Runner:
                 self.sweep.metric,
                 self._words(trial),
                 seconds,
+                None if begun is None else begun.commit,
             )
             record = Record("finished", result=told)
         self.folder.write(trial, record)
