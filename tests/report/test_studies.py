@@ -72,6 +72,17 @@ def test_unknown_evictions_prove_nothing(tmp_path: Path) -> None:
     assert [study.informative(arm) for arm in study.arms] == [True, False]
 
 
+@pytest.mark.parametrize(("last", "same"), [(0.4, True), (0.41, False)])
+def test_what_changed_nothing(tmp_path: Path, last: float, same: bool) -> None:
+    scores = {(1, 0): 0.3, (1, 1): 0.4, (5, 0): 0.3, (5, 1): last}
+    told = [line({INTERVAL: interval}, score, seed) for (interval, seed), score in scores.items()]
+    (study,) = studies([read_results(swept(tmp_path / "a", told))])
+    assert study.indifferent is same
+    assert ("changed nothing" in " ".join(tabulate(study).notes)) is same
+    (alone,) = studies([read_results(swept(tmp_path / "b", told[:1]))])
+    assert not alone.indifferent
+
+
 def test_without_a_sweep_file(tmp_path: Path) -> None:
     folder = swept(tmp_path / "aot" / "10a", [line({"model.lr": r}, r) for r in (0.1, 0.2)])
     (study,) = studies([read_results(folder)])

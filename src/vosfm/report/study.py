@@ -150,6 +150,12 @@ class Study:
         return Spread.of([own[seed] - first[seed] for seed in both])
 
     @property
+    def indifferent(self) -> bool:
+        """Whether what varies changed nothing: every arm has the very numbers of the first."""
+        known = [arm.by_seed(self.metric) for arm in self.arms if arm.trials]
+        return len(known) > 1 and all(own == known[0] for own in known)
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The metric, and those that belong beside it."""
         stage, slash, name = self.metric.rpartition("/")

@@ -232,6 +232,8 @@ def _notes(study: Study) -> tuple[str, ...]:
         notes.append("Evictions: frames that the memory gave up, in a run over all its videos.")
     if any(not study.informative(arm) for arm in study.arms):
         notes.append(f"Marked {NOT_INFORMATIVE}: the memory never filled, nothing was chosen.")
+    if study.indifferent:
+        notes.append("What varies changed nothing here, so that nothing is shown by it.")
     if study.paper is not None and study.paper.numbers:
         notes.append(
             f"Published: {study.paper.source}; on other data after far more training: compare the "
