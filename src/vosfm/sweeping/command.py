@@ -106,6 +106,12 @@ def executable(command: Sequence[str]) -> list[str]:
     return list(command)
 
 
+def search_path() -> str:
+    """The PATH of a trial: its python, and our program, are this one's, as in an active venv."""
+    here = str(Path(sys.executable).parent)
+    return os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
+
+
 def arguments_file(sweep: Sweep, trial: Trial) -> str | None:
     """What `ARGUMENTS` holds; None if the command does not ask for it."""
     if "${args_json_file}" not in (sweep.command or ()):

@@ -17,7 +17,7 @@ from vosfm.errors import InputError
 from vosfm.files import whole
 from vosfm.report.online import read_wandb
 from vosfm.report.results import RESULTS, Trial
-from vosfm.sweeping.command import DEFAULT
+from vosfm.sweeping.command import DEFAULT, search_path
 from vosfm.sweeping.sweep_file import Sweep
 
 _REGISTERED = "online.json"
@@ -78,9 +78,7 @@ def agents(place: str, jobs: int, environment: Mapping[str, str]) -> int:
     Raises:
         KeyboardInterrupt: when they have stopped.
     """
-    here = str(Path(sys.executable).parent)  # of the program that they call by its name
-    path = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
-    given = {**os.environ, "PATH": path, **environment}
+    given = {**os.environ, "PATH": search_path(), **environment}
     command = [sys.executable, "-m", "wandb", "agent", "--forward-signals", place]
     started = [subprocess.Popen(command, env=given) for _ in range(jobs)]
     try:

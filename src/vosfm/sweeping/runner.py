@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from vosfm.errors import InputError
 from vosfm.sweeping import outcome
 from vosfm.sweeping.board import Board
-from vosfm.sweeping.command import ARGUMENTS, arguments_file, executable, words
+from vosfm.sweeping.command import (
+    ARGUMENTS,
+    arguments_file,
+    executable,
+    search_path,
+    words,
+)
 from vosfm.sweeping.folder import Record, SweepFolder
 from vosfm.sweeping.launcher import Job, Launcher
 from vosfm.sweeping.sweep_file import Sweep
@@ -117,9 +120,8 @@ class Runner:
 
     def _environment(self, trial: Trial) -> Mapping[str, str]:
         folder = str(self.folder.of(trial).resolve())
-        here = str(Path(sys.executable).parent)  # its python is this one, as in an active venv
         return {
-            "PATH": os.pathsep.join([here, os.environ.get("PATH", os.defpath)]),
+            "PATH": search_path(),
             "VOSFM_RUNS": folder,
             "WANDB_DIR": folder,
             "WANDB_NAME": trial.id,
