@@ -24,6 +24,7 @@ import vosfm
 from vosfm.checkpoints import aot
 from vosfm.decoders import ScalableFPN
 from vosfm.mask_encoders import IdentityBank
+from vosfm.memory.readers.lstt import Past
 from vosfm.memory.readers.scalable_lstt import ScalableLSTT
 from vosfm.types import Features, Geometry, Readout
 
@@ -48,7 +49,7 @@ def test_block() -> None:
     given = {name: value for name, value in golden.inputs.items() if value.dim() == 3}
     tokens, positions = to_rows(given["tgt"]), given["pos"][:, 0]
     identity = reader._identify(to_rows(given["id_emb"]), 0)
-    out, key, value = block(tokens, positions, size, identity, None, None, None)
+    out, key, value = block(tokens, positions, size, identity, None, None)
     golden.check("ref.out", from_rows(out))
     kept = block.remember(key, value, identity)
     golden.check("ref.mem_k", from_rows(kept[0]))
@@ -57,7 +58,7 @@ def test_block() -> None:
         golden.inputs[n].flatten(2).transpose(1, 2).unsqueeze(1) for n in ("short_k", "short_v")
     ]
     long = to_rows(given["long_k"]), to_rows(given["long_v"])
-    out, key, value = block(tokens, positions, size, None, long, None, tuple(short))
+    out, key, value = block(tokens, positions, size, None, Past(*long), Past(*short))
     golden.check("prop.out", from_rows(out))
     golden.check("prop.curr_k", from_rows(key))
     golden.check("prop.curr_v", from_rows(value))

@@ -12,7 +12,7 @@ import vosfm
 from vosfm.checkpoints import aot
 from vosfm.decoders import FPN
 from vosfm.mask_encoders import IdentityBank
-from vosfm.memory.readers.lstt import LongTermAttention, LSTTBlock, ShortTermAttention
+from vosfm.memory.readers.lstt import LongTermAttention, LSTTBlock, Past, ShortTermAttention
 from vosfm.ops.attention import sine_positions
 from vosfm.optimisation import parameter_groups
 from vosfm.types import Features, Geometry, Objects, Readout
@@ -72,7 +72,7 @@ def test_long_term_attention() -> None:
         {key.removeprefix("projection."): v for key, v in golden.weights().items()}
     )
     tokens = [to_rows(golden.inputs[name]) for name in ("q", "k", "v")]
-    golden.check("out", from_rows(module(*tokens, None)))
+    golden.check("out", from_rows(module(*tokens)))
 
 
 def test_short_term_attention() -> None:
@@ -87,7 +87,7 @@ def test_short_term_attention() -> None:
     maps = [golden.inputs[name] for name in ("q", "k", "v")]
     size = (maps[0].shape[-2], maps[0].shape[-1])
     tokens = [m.flatten(2).transpose(1, 2).unsqueeze(1) for m in maps]
-    golden.check("out", from_rows(module(*tokens, size)))
+    golden.check("out", from_rows(module(*tokens, size=size)))
 
 
 def test_lstt_block() -> None:
@@ -97,7 +97,7 @@ def test_lstt_block() -> None:
     given = {name: value for name, value in golden.inputs.items() if value.dim() == 3}
     tokens, identity = to_rows(given["tgt"]), to_rows(given["id_emb"])
     positions = given["pos"][:, 0]
-    out, key, matched = block(tokens, positions, (8, 10), identity, None, None, None)
+    out, key, matched = block(tokens, positions, (8, 10), identity, None, None)
     golden.check("ref.out", from_rows(out))
     golden.check("ref.mem_k", from_rows(key))
     golden.check("ref.mem_v", from_rows(block.to_value(matched + identity)))
@@ -105,7 +105,7 @@ def test_lstt_block() -> None:
         golden.inputs[n].flatten(2).transpose(1, 2).unsqueeze(1) for n in ("short_k", "short_v")
     ]
     long = to_rows(given["long_k"]), to_rows(given["long_v"])
-    out, key, matched = block(tokens, positions, (8, 10), None, long, None, tuple(short))
+    out, key, matched = block(tokens, positions, (8, 10), None, Past(*long), Past(*short))
     golden.check("prop.out", from_rows(out))
     golden.check("prop.curr_k", from_rows(key))
     golden.check("prop.curr_v", from_rows(matched))

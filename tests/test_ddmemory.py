@@ -127,7 +127,7 @@ class TestSubsets:
         block = segmenter.memory.reader.blocks[1]
 
         def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            _, _, _, identity, long, _, short = inputs
+            _, _, _, identity, long, short = inputs
             if identity is None:
                 counts = [0 if of is None else of[0].shape[2] for of in (long, short)]
                 seen.append((counts[0], counts[1]))

@@ -138,10 +138,11 @@ def test_all_that_a_layer_has_is_looked_at(whole: vosfm.Segmenter) -> None:
     held, reader = state.banks["temporal"], whole.memory.reader
     assert isinstance(reader, ScalableLSTT)
     for layer in range(3):
-        (key, value), _ = reader._long(state.banks, layer)  # type: ignore[misc]
+        past = reader._past(state.banks, ("temporal",), layer)
+        assert past is not None
         kept = [m for m, depth in enumerate(held.depth.tolist()) if depth > layer]
-        assert torch.equal(key, held.rows[f"key{layer}"][:, :, kept].flatten(2, 3))
-        assert torch.equal(value, held.rows[f"value{layer}"][:, :, kept].flatten(2, 3))
+        assert torch.equal(past.key, held.rows[f"key{layer}"][:, :, kept].flatten(2, 3))
+        assert torch.equal(past.value, held.rows[f"value{layer}"][:, :, kept].flatten(2, 3))
 
 
 def features_of(size: tuple[int, int], channels: int) -> Features:

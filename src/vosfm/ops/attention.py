@@ -64,8 +64,9 @@ def local_attention(
     radius: int,
     bias: Tensor,
     relative_value: Tensor,
+    seen: Tensor | None = None,
 ) -> Tensor:
-    """Attend from each position to the (2r+1) x (2r+1) window around it.
+    """Attend from each position to the (2r+1) x (2r+1) window around it, in each of M frames.
 
     Computed in tiles: the queries of a tile meet all keys around it in one dense product, of which
     the diagonal bands are the windows. That costs more arithmetic than the bands alone but is a
@@ -74,30 +75,37 @@ def local_attention(
 
     Args:
         query: (B, heads, N, d), N = h*w tokens in row-major order; already scaled.
-        key: (B, heads, N, d).
-        value: (B, heads, N, d).
+        key: (B, heads, M*N, d), frame by frame.
+        value: (B, heads, M*N, d).
         size: (h, w).
         radius: r, in tokens.
-        bias: (B, heads, N, (2r+1)^2), added to the logits; offsets row-major from (-r, -r).
+        bias: (B, heads, N, (2r+1)^2), added to the logits; offsets row-major from (-r, -r), the
+            same for all frames.
         relative_value: (heads, (2r+1)^2, d), added to the values by offset.
+        seen: (B, M) bool, False for frames that take no part; None for no such frames.
 
     Returns:
-        (B, heads, N, d). Positions outside the map take no part.
+        (B, heads, N, d). Positions outside the map take no part. Zeros where no frame does.
 
     Source: AOT, section 4.3 (short-term attention) and its relative positions in the released code.
     """
     batch, heads, _, depth = query.shape
     height, width = size
     side = 2 * radius + 1
-    flat = batch * heads
+    flat, frames = batch * heads, key.shape[2] // (height * width)
     margins = (0, 0, radius, radius, radius, radius)
     queries = query.reshape(flat, height, width, depth)
-    keys = F.pad(key.reshape(flat, height, width, depth), margins)
-    values = F.pad(value.reshape(flat, height, width, depth), margins)
+    keys = F.pad(key.reshape(flat, frames, height, width, depth), margins)
+    values = F.pad(value.reshape(flat, frames, height, width, depth), margins)
     biases = bias.reshape(flat, height, width, side, side)
-    outside = _outside(size, radius, query.device, query.dtype)
-    offsets = relative_value.repeat(batch, 1, 1)
-    rows, columns = _tile(size, radius, flat, query.device)
+    outside = _outside(size, radius, query.device, query.dtype).unsqueeze(2)
+    blind = None
+    if seen is not None:
+        blind = ~seen.any(1)
+        unseen = ~(seen | blind[:, None]).repeat_interleave(heads, 0).view(flat, 1, 1, -1, 1, 1)
+        outside = outside.masked_fill(unseen, float("-inf"))
+    offsets = relative_value.repeat(batch, frames, 1)
+    rows, columns = _tile(size, radius, flat * frames, query.device)
     bands = []
     for top in range(0, height, rows):
         tiles = []
@@ -107,15 +115,16 @@ def local_attention(
             tiles.append(
                 _attend_tile(
                     queries[:, *inner],
-                    keys[:, *outer],
-                    values[:, *outer],
+                    keys[:, :, *outer],
+                    values[:, :, *outer],
                     biases[:, *inner],
-                    outside[inner],
+                    outside[..., *inner, :, :, :],
                     offsets,
                 )
             )
         bands.append(torch.cat(tiles, 2))
-    return torch.cat(bands, 1).view(batch, heads, height * width, depth)
+    read = torch.cat(bands, 1).view(batch, heads, height * width, depth)
+    return read if blind is None else read.masked_fill(blind[:, None, None, None], 0)
 
 
 def _attend_tile(
@@ -123,19 +132,22 @@ def _attend_tile(
 ) -> Tensor:
     """Local attention (n, rows, columns, d) of a tile, n = B * heads.
 
-    Keys and values are those of the tile and its margins; biases (n, rows, columns, 2r+1, 2r+1).
+    Keys and values (n, M, ...) are those of the tile and its margins; biases (n, rows, columns,
+    2r+1, 2r+1); outside (n or nothing, rows, columns, M or 1, 2r+1, 2r+1); offsets (n, M*(2r+1)^2,
+    d).
     """
     flat, rows, columns, _ = queries.shape
-    padded = keys.shape[2]
-    # (n, rows * columns, around); query (y, x) finds its window's first row at y * padded + x.
-    dense = torch.bmm(queries.flatten(1, 2), keys.flatten(1, 2).transpose(1, 2))
-    around = dense.shape[2]
-    strides = (rows * columns * around, columns * around + padded, around + 1, padded, 1)
-    logits = dense.as_strided(biases.shape, strides) + biases
+    frames, height, width = keys.shape[1:4]
+    shape = (flat, rows, columns, frames, *biases.shape[3:])
+    # (n, rows * columns, M * around); query (y, x) finds its window's first row at y * width + x.
+    dense = torch.bmm(queries.flatten(1, 2), keys.flatten(1, 3).transpose(1, 2))
+    around, row = height * width, dense.shape[2]
+    strides = (rows * columns * row, columns * row + width, row + 1, around, width, 1)
+    logits = dense.as_strided(shape, strides) + biases.unsqueeze(3)
     weights = (logits + outside).flatten(3).softmax(-1)
     scattered = torch.zeros_like(dense)
-    scattered.as_strided(biases.shape, strides).copy_(weights.view(biases.shape))
-    seen = torch.bmm(scattered, values.flatten(1, 2))
+    scattered.as_strided(shape, strides).copy_(weights.view(shape))
+    seen = torch.bmm(scattered, values.flatten(1, 3))
     return torch.baddbmm(seen, weights.flatten(1, 2), offsets).view(flat, rows, columns, -1)
 
 

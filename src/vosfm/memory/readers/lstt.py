@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vosfm.memory.banks.contents import validity
 from vosfm.memory.readers.reader import Reader
 from vosfm.ops.attention import local_attention, merge_heads, sine_positions, split_heads
 from vosfm.types import Contents, Encoding, Entry, Features, Readout, Size, When
 
 
 class LSTT(Reader):
-    """A stack of blocks that attend to the frame itself, to kept frames, and to the last one.
+    """A stack of blocks that attend to the frame itself, to kept frames, and to the last ones.
 
     Each layer keeps keys and values of its own. A frame whose masks are given is its own memory in
     every layer.
@@ -30,8 +32,8 @@ class LSTT(Reader):
         drop_path: probability of skipping a residual branch in training, per sample.
         long: banks that the long-term attention sees, all tokens of all entries; if there are none,
             the attention is left out.
-        short: bank that the short-term attention sees, its newest entry; None to leave the
-            attention out.
+        short: bank that the short-term attention sees, a window of each entry; None to leave the
+            attention out. `Local` keeps the last frame, a `Temporal` of interval 1 the last few.
 
     Raises:
         ValueError: if nothing of the past is read.
@@ -84,9 +86,11 @@ class LSTT(Reader):
         for index in range(when.depth or len(self.widths)):
             block, norm = self._layer(index)
             identity = None if masks is None else self._identify(masks, index)
-            long, mask = self._long(views, index) if identity is None else (None, None)
-            short = self._short(views, index) if identity is None else None
-            tokens, key, matched = block(tokens, positions, size, identity, long, mask, short)
+            long = short = None
+            if identity is None:
+                long = self._past(views, self.long, index)
+                short = None if self.short is None else self._past(views, (self.short,), index)
+            tokens, key, matched = block(tokens, positions, size, identity, long, short)
             carry[f"key{index}"], carry[f"matched{index}"] = key, matched
             maps.append(norm(tokens).transpose(2, 3).unflatten(3, size))
         return Readout(tuple(maps), carry)
@@ -133,32 +137,37 @@ class LSTT(Reader):
         """Encoded masks (B, R, N, C) as the block of a layer takes them."""
         return masks
 
-    def _long(
-        self, views: Mapping[str, Contents], layer: int
-    ) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
-        """Keys and values (B, R, M*N, C) of all kept frames, and which of them a row may see."""
-        held = [views[name] for name in self.long if views[name].count]
+    def _past(
+        self, views: Mapping[str, Contents], banks: tuple[str, ...], layer: int
+    ) -> Past | None:
+        """What a layer knows of the frames that banks keep."""
+        held = [views[name] for name in banks if views[name].count]
         if not held:
-            return None, None
-        key = torch.cat([c.rows[f"key{layer}"].flatten(2, 3) for c in held], 2)
-        value = torch.cat([c.rows[f"value{layer}"].flatten(2, 3) for c in held], 2)
-        if all(c.valid is None for c in held):
-            return (key, value), None
-        valid = torch.cat(
-            [
-                torch.ones_like(c.time, dtype=torch.bool) if c.valid is None else c.valid
-                for c in held
-            ],
-            2,
-        )
-        per_frame = key.shape[2] // valid.shape[2]
-        return (key, value), valid.to(key.device).repeat_interleave(per_frame, 2)
-
-    def _short(self, views: Mapping[str, Contents], layer: int) -> tuple[Tensor, Tensor] | None:
-        if self.short is None:
             return None
-        newest = views[self.short].rows
-        return newest[f"key{layer}"][:, :, -1], newest[f"value{layer}"][:, :, -1]
+        key = _joined([c.rows[f"key{layer}"].flatten(2, 3) for c in held])
+        value = _joined([c.rows[f"value{layer}"].flatten(2, 3) for c in held])
+        if all(c.valid is None for c in held):
+            return Past(key, value)
+        return Past(key, value, _joined([validity(c) for c in held]).to(key.device))
+
+
+class Past(NamedTuple):
+    """Frames that an attention sees.
+
+    Attributes:
+        key: (B, R, M*N, C), frame by frame.
+        value: (B, R, M*N, C).
+        seen: (B, R, M) bool, False where a row must not look; None where it may.
+    """
+
+    key: Tensor
+    value: Tensor
+    seen: Tensor | None = None
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Tensors (B, R, M, ...) behind each other; one alone is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
 def _tokens(maps: Tensor) -> Tensor:
@@ -237,9 +246,8 @@ class LSTTBlock(nn.Module):
         positions: Tensor,
         size: Size,
         identity: Tensor | None,
-        long: tuple[Tensor, Tensor] | None,
-        long_mask: Tensor | None,
-        short: tuple[Tensor, Tensor] | None,
+        long: Past | None,
+        short: Past | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Advance the tokens by one layer.
 
@@ -248,9 +256,8 @@ class LSTTBlock(nn.Module):
             positions: (N, C).
             size: (h, w).
             identity: (B, R, N, ...), of given masks; the frame is then its own memory.
-            long: keys and values, (B, R, M*N, C) each.
-            long_mask: (B, R, M*N) bool, False where a row must not look; None where it may.
-            short: keys and values of the last frame, (B, R, N, C) each.
+            long: the kept frames.
+            short: the last frames.
 
         Returns:
             New tokens (B, R, N, C), keys (B, r, N, C), and what values are made of (B, r, N, C).
@@ -258,12 +265,12 @@ class LSTTBlock(nn.Module):
         tokens = tokens + self.drop_path(self.self_attention(self.norm_self(tokens), positions))
         key, matched = self.match(tokens)
         if identity is not None:
-            long = short = self.remember(key, matched, identity)
+            long = short = Past(*self.remember(key, matched, identity))
         found = []
         if self.long_term is not None and long is not None:
-            found.append(self.long_term(key, *long, long_mask))
+            found.append(self.long_term(key, *long))
         if self.short_term is not None and short is not None:
-            found.append(self.short_term(key, *short, size))
+            found.append(self.short_term(key, *short, size=size))
         if found:
             tokens = tokens + reduce(torch.add, found)
         tokens = tokens + self.drop_path(self.feed_forward(self.norm_feed(tokens), size))
@@ -297,16 +304,23 @@ class LongTermAttention(nn.Module):
         self.heads = heads
         self.project = nn.Linear(width, width)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        rows = value.shape[1]
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None = None
+    ) -> Tensor:
+        rows, tokens = value.shape[1:3]
         query = split_heads(query.expand(-1, rows, -1, -1), self.heads)
-        allowed = None if mask is None else mask[:, :, None, None, :]
+        allowed = None
+        if seen is not None:
+            allowed = seen.repeat_interleave(tokens // seen.shape[2], 2)[:, :, None, None, :]
         read = _attend(query, split_heads(key, self.heads), split_heads(value, self.heads), allowed)
         return self.project(merge_heads(read))
 
 
 class ShortTermAttention(nn.Module):
-    """Multi-head attention to a window of the last frame, with learned relative positions."""
+    """Multi-head attention to a window of each of the last frames, by learned relative positions.
+
+    Source: AOT, Eq. 6; with more than one frame, Table 3c, where all share their positions.
+    """
 
     def __init__(self, width: int, heads: int, radius: int) -> None:
         super().__init__()
@@ -318,7 +332,9 @@ class ShortTermAttention(nn.Module):
         self.relative_value = nn.Parameter(torch.empty(heads, window, width // heads))
         self.project = nn.Linear(width, width)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, size: Size) -> Tensor:
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None = None, *, size: Size
+    ) -> Tensor:
         batch, rows = value.shape[:2]
         query = split_heads(query, self.heads)
         # The released code adds the relative logits of the unscaled query.
@@ -332,6 +348,7 @@ class ShortTermAttention(nn.Module):
             self.radius,
             bias.expand(-1, rows, -1, -1, -1).flatten(0, 1),
             self.relative_value,
+            None if seen is None else seen.flatten(0, 1),
         )
         return self.project(merge_heads(read.unflatten(0, (batch, rows))))
 

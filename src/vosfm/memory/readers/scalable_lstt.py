@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from vosfm.memory.readers.lstt import LSTT, LSTTBlock
+from vosfm.memory.readers.lstt import LSTT, LSTTBlock, Past
 from vosfm.types import Contents
 
 Shared = Literal["none", "matching", "all"]
@@ -19,7 +19,7 @@ class ScalableLSTT(LSTT):
 
     A frame is read with `When.depth` layers. An entry of a frame that was read with n of them has
     keys and values of n layers; deeper layers look past it. Where no entry of the long-term banks
-    has a layer, that layer looks at the short-term bank alone.
+    has a layer, that layer looks at the short-term bank alone, and the other way round.
 
     Args:
         width: channels of the tokens.
@@ -30,8 +30,8 @@ class ScalableLSTT(LSTT):
         drop_path: probability of skipping a residual branch in training, per sample.
         long: banks that the long-term attention sees, all tokens of all entries; if there are none,
             the attention is left out.
-        short: bank that the short-term attention sees, its newest entry; None to leave the
-            attention out.
+        short: bank that the short-term attention sees, a window of each entry; None to leave the
+            attention out. `Local` keeps the last frame, a `Temporal` of interval 1 the last few.
         shared: what all layers have in common: "none"; "matching", all but what identities are
             turned into keys' gates and values with (the paper's AOST with shared layers); "all",
             those as well (that of the released code).
@@ -84,10 +84,11 @@ class ScalableLSTT(LSTT):
         identity: Tensor = self.identify[index % len(self.identify)](masks)
         return identity
 
-    def _long(
-        self, views: Mapping[str, Contents], layer: int
-    ) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
-        return super()._long({name: _with_layer(views[name], layer) for name in self.long}, layer)
+    def _past(
+        self, views: Mapping[str, Contents], banks: tuple[str, ...], layer: int
+    ) -> Past | None:
+        held = {name: _with_layer(views[name], layer) for name in banks}
+        return super()._past(held, banks, layer)
 
 
 class ScalableBlock(LSTTBlock):
