@@ -132,6 +132,19 @@ def sort_out(
     return Sorted(masks, drawn)
 
 
+def check_any(prompts: Mapping[int, object] | None) -> None:
+    """Check that there is something to track.
+
+    Args:
+        prompts: frame index -> what is given with it.
+
+    Raises:
+        InputError: if nothing is given with any frame.
+    """
+    if not prompts:
+        raise InputError("nothing to track: give the masks of at least one frame")
+
+
 def check_end(frames: Iterable[int], end: int) -> None:
     """Check that a video has the frames that something is given with.
 

@@ -19,7 +19,7 @@ from vosfm.memory.footprint import footprint
 from vosfm.memory.turnover import evictions
 from vosfm.pace import DepthRule, FixedDepth
 from vosfm.prompters import Prompter
-from vosfm.prompts import Given, check_end, to_masks
+from vosfm.prompts import Given, check_any, check_end, to_masks
 from vosfm.search import Beam, Final, Greedy, Search
 from vosfm.segmenter import Segmenter
 from vosfm.types import Box, Features, Points, State, When
@@ -152,8 +152,8 @@ class Tracker:
                 the limit.
         """
         prompts = dict(prompts or {})
-        if self._beam is None and not prompts:
-            raise InputError("nothing to track: give the masks of at least one frame")
+        if self._beam is None:
+            check_any(prompts)
         if isinstance(frames, Sized):
             check_end(prompts, self.time + len(frames))
         for frame in frames:

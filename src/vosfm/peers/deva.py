@@ -12,12 +12,11 @@ import torch
 
 from vosfm.collect.matching import ious
 from vosfm.collect.prompting import Proposer
-from vosfm.errors import InputError
 from vosfm.flow import Flow, pull
 from vosfm.peers.consensus import consensus
 from vosfm.peers.peer import Image, Mask, Peer, checked
 from vosfm.prompters import Prompter
-from vosfm.prompts import Given
+from vosfm.prompts import Given, check_any
 from vosfm.search import Beam, Final, Greedy
 from vosfm.search.search import settle
 from vosfm.segmenter import Segmenter
@@ -98,8 +97,8 @@ class Deva(Peer):
 
     def track(self, frames: Iterable[Image], prompts: Prompts | None = None) -> Iterator[Result]:
         prompts = dict(prompts or {})
-        if not prompts and not self.newcomers:
-            raise InputError("nothing to track: give the masks of at least one frame")
+        if not self.newcomers:
+            check_any(prompts)
         merging = _Merging(self, max((i for given in prompts.values() for i in given), default=0))
         tracker = Tracker(
             self.segmenter,

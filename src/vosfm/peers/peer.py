@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vosfm.errors import InputError
 from vosfm.prompters import Prompter
-from vosfm.prompts import Given, check_end, to_masks
+from vosfm.prompts import Given, check_any, check_end, to_masks
 from vosfm.tracker import Prompts, Result, nothing
 from vosfm.types import Box, Points
 
@@ -170,8 +170,7 @@ def prompted(
     Raises:
         InputError: as `Peer.track`.
     """
-    if not prompts:
-        raise InputError("nothing to track: give the masks of at least one frame")
+    check_any(prompts)
     for index, frame in enumerate(checked(frames, prompts)):
         yield index, frame, _masks(prompts.get(index, {}), frame, index, exclusive, predict)
 

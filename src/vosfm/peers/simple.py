@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from vosfm.baselines import Frames
-from vosfm.errors import InputError
 from vosfm.peers.peer import Peer, checked
+from vosfm.prompts import check_any
 from vosfm.tracker import Prompts, Result
 
 
@@ -28,6 +28,6 @@ class Simple(Peer):
         self.follow = follow
 
     def track(self, frames: Frames, prompts: Prompts | None = None) -> Iterator[Result]:
-        if not prompts:
-            raise InputError("nothing to track: give the masks of at least one frame")
+        prompts = prompts or {}
+        check_any(prompts)
         yield from self.follow(checked(frames, prompts), prompts)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vosfm.errors import InputError
-from vosfm.report.results import Results, Trial, grid, number
+from vosfm.report.results import Results, Trial, grid, number, stage_of
 
 _FAILED = ("failed", "crashed", "killed")
 
@@ -70,8 +70,7 @@ def _trial(run: Any, parameters: list[str], metric: str | None) -> Trial:
         for name, one in summary.items()
         if not name.startswith("_") and (value := number(one)) is not None
     }
-    stages = ((metric or "").partition("/")[0], "test", "val")
-    stage = next((one for one in stages if f"{one}/fps" in values), stages[0])
+    stage = stage_of(values, metric)
     evictions = values.get(f"{stage}/evictions")
     return Trial(
         run.name,

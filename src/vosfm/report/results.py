@@ -66,6 +66,20 @@ class Results:
     arms: tuple[Mapping[str, Any], ...] = ()
 
 
+def stage_of(metrics: Mapping[str, float], metric: str | None) -> str:
+    """The stage whose cost and evictions stand beside a metric.
+
+    Args:
+        metrics: of a trial.
+        metric: of the sweep, such as ``val/J&F``.
+
+    Returns:
+        That of the metric; if it tells no frames per second, the first of test and val that does.
+    """
+    own = (metric or "").partition("/")[0]
+    return next((one for one in (own, "test", "val") if f"{one}/fps" in metrics), own)
+
+
 def find_sweeps(folder: str | os.PathLike[str]) -> list[Path]:
     """The folders of sweeps in a folder.
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from vosfm.errors import InputError
 from vosfm.report.curves import read_metrics
+from vosfm.report.results import stage_of
 
-_STAGES = ("test", "val")
 _PACKAGES = ("vosfm", "torch", "torchvision", "lightning", "numpy", "timm")
 
 
@@ -73,9 +73,7 @@ def result(
         seconds: that it took, from its start to its end.
         begun_at: the commit of the checkout when it started, as `commit` tells it.
     """
-    stage = (metric or "").partition("/")[0]
-    if f"{stage}/fps" not in metrics:
-        stage = next((one for one in _STAGES if f"{one}/fps" in metrics), stage)
+    stage = stage_of(metrics, metric)
     evictions = metrics.get(f"{stage}/evictions")
     return {
         "trial": trial,
