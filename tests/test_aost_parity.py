@@ -24,7 +24,7 @@ import vosfm
 from vosfm.checkpoints import aot
 from vosfm.decoders import ScalableFPN
 from vosfm.mask_encoders import IdentityBank
-from vosfm.memory.readers.lstt import Past
+from vosfm.memory.readers.lstt_block import Past
 from vosfm.memory.readers.scalable_lstt import ScalableLSTT
 from vosfm.types import Features, Geometry, Readout
 

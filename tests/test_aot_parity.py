@@ -12,7 +12,7 @@ import vosfm
 from vosfm.checkpoints import aot
 from vosfm.decoders import FPN
 from vosfm.mask_encoders import IdentityBank
-from vosfm.memory.readers.lstt import LongTermAttention, LSTTBlock, Past, ShortTermAttention
+from vosfm.memory.readers.lstt_block import LongTermAttention, LSTTBlock, Past, ShortTermAttention
 from vosfm.ops.attention import sine_positions
 from vosfm.optimisation import parameter_groups
 from vosfm.types import Features, Geometry, Objects, Readout

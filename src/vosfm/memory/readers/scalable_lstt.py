@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from vosfm.memory.readers.lstt import LSTT, LSTTBlock, Past
+from vosfm.memory.readers.lstt import LSTT
+from vosfm.memory.readers.lstt_block import LSTTBlock, Past
 from vosfm.types import Contents
 
 Shared = Literal["none", "matching", "all"]
