@@ -40,14 +40,21 @@ def test_without_paper_and_cost(tmp_path: Path) -> None:
 def test_curve(tmp_path: Path) -> None:
     lines = [line({INTERVAL: r, CAPACITY: n}, r * n / 100) for r, n in product((5, 1), (5, 10))]
     (study,) = studies([read_results(swept(tmp_path / "a", lines))])
-    (panel,) = plot_curve(study, "interval").axes
+    figure = plot_curve(study, "interval")
+    (panel,) = figure.axes
     segments = [line for line in panel.lines if len(line.get_xdata()) == 2]
     assert [s.get_xydata().tolist() for s in segments] == [[[1, 5], [5, 25]], [[1, 10], [5, 50]]]
-    legend = panel.get_legend()
-    assert legend is not None
+    (legend,) = figure.legends
     assert [t.get_text() for t in legend.get_texts()] == ["capacity = 5", "capacity = 10"]
     with pytest.raises(ValueError, match="no parameter 'lr' varies"):
         plot_curve(study, "lr")
+
+
+def test_no_two_lines_look_alike(tmp_path: Path) -> None:
+    lines = [line({INTERVAL: r, CAPACITY: n}, 0.5) for r, n in product((5, 1), range(12))]
+    (study,) = studies([read_results(swept(tmp_path / "a", lines))])
+    (panel,) = plot_curve(study, "interval").axes
+    assert len({line.get_color() for line in panel.lines}) == 12
 
 
 def test_curve_over_names(tmp_path: Path) -> None:

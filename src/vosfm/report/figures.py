@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from vosfm.report.published import Published
@@ -89,11 +91,14 @@ def plot_curve(study: Study, across: str) -> Figure:
         spread = arm.spread(study.metric)
         if spread is not None:
             lines.setdefault(study.choice(arm, name), []).append((float(value), spread, arm))
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    named = any(lines)
+    figure = Figure(figsize=(8 if named else 5, 3.2), layout="constrained")
     panel = figure.subplots()
-    panel.set(title=_plain(study.title), xlabel=_plain(across), ylabel=_plain(study.metric))
+    figure.suptitle(_plain(study.title))
+    panel.set(xlabel=_plain(across), ylabel=_plain(study.metric))
     for index, (others, points) in enumerate(lines.items()):
-        color = f"C{index % 10}"
+        # So that no two of up to twenty lines look alike.
+        color = f"C{index % 10}" if len(lines) <= 10 else to_hex(colormaps["tab20"](index % 20))
         points.sort(key=lambda point: point[0])
         for (begin, low, _), (end, high, _) in pairwise(points):
             panel.plot([begin, end], [low.mean, high.mean], color=color)
@@ -101,8 +106,8 @@ def plot_curve(study: Study, across: str) -> Figure:
             _dot(panel, study, arm, x, spread.mean, yerr=spread.deviation, color=color)
         if others:
             panel.plot([], [], color=color, label=_plain(others))
-    if any(lines):
-        panel.legend(fontsize="small")
+    if named:
+        figure.legend(fontsize="small", loc="outside right center")
     return figure
 
 
