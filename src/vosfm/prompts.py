@@ -132,7 +132,7 @@ def sort_out(
     return Sorted(masks, drawn)
 
 
-def check_any(prompts: Mapping[int, object] | None) -> None:
+def check_any(prompts: Mapping[int, object]) -> None:
     """Check that there is something to track.
 
     Args:

@@ -1,5 +1,6 @@
 """Blocks that several parts are made of."""
 
+from vosfm.layers.attention import Attention
 from vosfm.layers.chunks import check_chunk
 from vosfm.layers.conv_gru import ConvGRU
 from vosfm.layers.feature_fusion import CBAM, FeatureFusion, ResidualBlock
@@ -11,6 +12,7 @@ from vosfm.layers.two_way import TwoWayTransformer
 __all__ = [
     "CBAM",
     "MLP",
+    "Attention",
     "ConvGRU",
     "FeatureFusion",
     "GatedUpdate",

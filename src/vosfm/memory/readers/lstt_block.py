@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vosfm.layers import Attention
 from vosfm.ops.attention import local_attention, merge_heads, split_heads
 from vosfm.types import Size
 
@@ -58,7 +59,7 @@ class LSTTBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm_self = nn.LayerNorm(width)
-        self.self_attention = SelfAttention(width, heads)
+        self.self_attention = Attention(width, heads, width)
         self.norm_match = nn.LayerNorm(width)
         self._add_matching(width)
         self.long_term = LongTermAttention(width, heads) if long else None
@@ -114,7 +115,10 @@ class LSTTBlock(nn.Module):
         Returns:
             New tokens (B, R, N, C), keys (B, r, N, C), and what values are made of (B, r, N, C).
         """
-        tokens = tokens + self.drop_path(self.self_attention(self.norm_self(tokens), positions))
+        normed = self.norm_self(tokens).flatten(0, 1)
+        placed = normed + positions  # values have no place
+        seen = self.self_attention(placed, placed, normed)
+        tokens = tokens + self.drop_path(seen.view(tokens.shape))
         key, matched = self.match(tokens)
         if identity is not None:
             long = short = Past(*self.remember(key, matched, identity))
@@ -127,25 +131,6 @@ class LSTTBlock(nn.Module):
             tokens = tokens + reduce(torch.add, found)
         tokens = tokens + self.drop_path(self.feed_forward(self.norm_feed(tokens), size))
         return tokens, key, matched
-
-
-class SelfAttention(nn.Module):
-    """Multi-head attention of a frame to itself; positions enter queries and keys."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.to_query = nn.Linear(width, width)
-        self.to_key = nn.Linear(width, width)
-        self.to_value = nn.Linear(width, width)
-        self.project = nn.Linear(width, width)
-
-    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        placed = tokens + positions
-        query = split_heads(self.to_query(placed), self.heads)
-        key = split_heads(self.to_key(placed), self.heads)
-        value = split_heads(self.to_value(tokens), self.heads)
-        return self.project(merge_heads(_attend(query, key, value)))
 
 
 class LongTermAttention(nn.Module):
